@@ -1,0 +1,5 @@
+"""``python -m wamsg2``."""
+
+from wamsg2.cli import main
+
+main()

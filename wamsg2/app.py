@@ -1,0 +1,186 @@
+"""The daemon, put together. Read it as a recipe: every constructor call of the daemon is here."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from wamsg2 import __version__, status
+from wamsg2.clock import Clock, SystemClock
+from wamsg2.config import Settings
+from wamsg2.inbox import Inbox
+from wamsg2.model import Overlap, Policy, WamsgError
+from wamsg2.notify import notify
+from wamsg2.reconciler import Reconciler
+from wamsg2.sender import Sender
+from wamsg2.store.database import Store
+from wamsg2.store.writer import CommitHook
+from wamsg2.wassenger.client import WassengerClient
+from wamsg2.watch import Watch
+from wamsg2.web.admin import AdminListener
+from wamsg2.web.webhook import Secrets, WebhookListener
+from wamsg2.work import settling
+
+log = structlog.get_logger()
+
+#: By Little's law this many requests keep the pace however slow the answers are, up to a bound for memory.
+_LEAST_IN_FLIGHT, _MOST_IN_FLIGHT = 16, 256
+
+
+class ListenError(WamsgError):
+    """A port cannot be opened; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a started daemon listens."""
+
+    webhook_url: str
+    admin_url: str
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The configurable part of the rules."""
+    return Policy(
+        window=timedelta(hours=settings.message_2.reply_window_hours),
+        delay=timedelta(seconds=settings.message_2.delay_seconds),
+        overlap=Overlap(settings.message_2.overlap),
+        resend_after=timedelta(seconds=settings.wassenger.resend_after_seconds),
+    )
+
+
+def _secrets_of(settings: Settings) -> Secrets:
+    return Secrets(
+        [secret.get_secret_value() for secret in settings.webhook.secrets],
+        [secret.get_secret_value() for secret in settings.webhook.signing_secrets],
+        settings.webhook.require_signature,
+    )
+
+
+def client_of(settings: Settings) -> WassengerClient:
+    """A client of the configured account."""
+    api_key = settings.wassenger.api_key
+    return WassengerClient(
+        base_url=settings.wassenger.base_url,
+        api_key=api_key.get_secret_value() if api_key else "",
+        device=settings.wassenger.device or "",
+        timeout_seconds=settings.wassenger.timeout_seconds,
+    )
+
+
+def _most_in_flight(settings: Settings) -> int:
+    interval = settings.wassenger.rate_limit_seconds
+    needed = math.ceil(settings.wassenger.timeout_seconds / interval) + 1 if interval else _LEAST_IN_FLIGHT
+    return min(max(needed, _LEAST_IN_FLIGHT), _MOST_IN_FLIGHT)
+
+
+async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    address = runner.addresses[0]
+    return f"http://{address[0]}:{address[1]}"
+
+
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    started: Callable[[Running], None] = lambda _: None,
+    clock: Clock | None = None,
+    random: Random | None = None,
+    commit_hook: CommitHook | None = None,
+) -> None:
+    """Run the daemon until `stop` is set: then nothing new is claimed, and what is under way is settled.
+
+    Args:
+        settings: complete for serving.
+        stop: set it to end.
+        started: called once both listeners answer and what a crash left behind is in order.
+        clock: the machine's, unless a test brings its own.
+        random: jitter of back-offs.
+        commit_hook: see `Store.open`.
+
+    Raises:
+        WamsgError: it cannot start.
+        ExceptionGroup: a part died; the process must end, so that its supervisor starts it anew.
+    """
+    clock = clock or SystemClock()
+    random = random or Random()  # noqa: S311 - jitter
+    policy = policy_of(settings)
+    limit_seconds = settings.wassenger.rate_limit_seconds
+    started_at = clock.monotonic()
+
+    async with AsyncExitStack() as stack:
+        store = await Store.open(settings.database.path, daemon=True, threaded=True, hook=commit_hook)
+        stack.push_async_callback(store.close)
+        client = client_of(settings)
+        stack.push_async_callback(client.close)
+        doubts = await store.write(partial(settling.recover, now=clock.now(), policy=policy))
+
+        sender = Sender(
+            store=store,
+            client=client,
+            clock=clock,
+            random=random,
+            policy=policy,
+            rate_limit_seconds=limit_seconds,
+            most_in_flight=_most_in_flight(settings),
+        )
+        inbox = Inbox(store=store, clock=clock, policy=policy, signals=sender)
+        reconciler = Reconciler(
+            store=store,
+            client=client,
+            clock=clock,
+            policy=policy,
+            gap_seconds=min(limit_seconds, 1.0),
+            signals=sender,
+        )
+        webhooks = WebhookListener(inbox=inbox, secrets=_secrets_of(settings))
+
+        def alive() -> None:
+            webhooks.healthy = store.failing is None
+            notify("WATCHDOG=1")
+
+        watch = Watch(store=store, signals=sender, alive=alive)
+
+        async def report() -> dict[str, Any]:
+            facts = status.DaemonFacts(
+                clock.monotonic() - started_at, sender.held, sender.in_flight, sender.last_send_at, webhooks.refused
+            )
+            return await status.report(store, facts, now=clock.now(), policy=policy, rate_limit_seconds=limit_seconds)
+
+        admin = AdminListener(report=report, token=settings.admin.token.get_secret_value())
+        hook, site = settings.webhook, settings.admin
+        webhook_base = await _listen(stack, webhooks.application(hook.path), hook.host, hook.port)
+        admin_url = await _listen(stack, admin.application(), site.host, site.port)
+
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(sender.run(), name="sender")
+            others = [
+                tasks.create_task(reconciler.run(), name="reconciler"),
+                tasks.create_task(watch.run(), name="watch"),
+            ]
+            log.info("daemon.started", version=__version__, webhook=webhook_base, admin=admin_url, doubts=doubts)
+            notify("READY=1")
+            started(Running(webhook_base + hook.path, admin_url))
+            await stop.wait()
+            log.info("daemon.stopping", in_flight=sender.in_flight)
+            notify("STOPPING=1")
+            sender.stop()
+            await sending
+            for task in others:
+                task.cancel()
+    log.info("daemon.stopped")

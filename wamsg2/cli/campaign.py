@@ -1,0 +1,206 @@
+"""`wamsg2 campaign …`: what a person does with campaigns."""
+
+import csv
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wamsg2 import status as status_report
+from wamsg2.app import policy_of
+from wamsg2.campaigns import ImportReport
+from wamsg2.cli import common
+from wamsg2.cli.status import print_campaign_line
+from wamsg2.clock import SystemClock
+from wamsg2.config import Settings
+from wamsg2.store import export as export_rows
+from wamsg2.store import stats
+from wamsg2.store.database import Store
+from wamsg2.work.campaigning import CampaignError
+
+_LISTED_ROWS = 20  #: of each kind in an import's report; --json has all
+
+
+@click.group()
+def campaign() -> None:
+    """Create, fill, launch, pause and end campaigns."""
+
+
+async def _campaign(store: Store, settings: Settings, name: str) -> dict[str, Any]:
+    found = await stats.campaigns(store.reader, name)
+    if not found:
+        raise CampaignError(f"there is no campaign named {name!r}")
+    return status_report.campaign_json(found[0], now=SystemClock().now(), policy=policy_of(settings))
+
+
+@campaign.command()
+@click.argument("name")
+@click.option("--message-1", required=True, metavar="TEXT", help="Goes to every contact; {{column}} is filled in.")
+@click.option("--message-2", metavar="TEXT", help="Goes to whoever replies in time; without it, nothing does.")
+@common.asynchronous
+async def create(name: str, message_1: str, message_2: str | None) -> None:
+    """Make a draft."""
+    settings = common.settings()
+    async with common.open_store(settings) as store:
+        await common.campaigns_on(store, settings).create(name, message_1, message_2)
+    click.echo(f"campaign {name!r} created; next: wamsg2 campaign import {name} FILE.csv")
+
+
+@campaign.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@common.json_option
+@common.asynchronous
+async def import_(name: str, file: Path, as_json: bool) -> int:  # noqa: FBT001 - click passes options by name
+    """Add the contacts of a CSV file (column `phone`, the others are variables).
+
+    Good rows are taken; bad ones are listed with their row number (the header is row 1), and the exit code is 1.
+    """
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        report = await common.campaigns_on(store, settings).import_contacts(name, file)
+    if as_json:
+        common.print_json(_import_json(report))
+    else:
+        _print_import(report)
+    if report.refused:
+        click.echo(f"wamsg2: {len(report.refused)} rows refused; correct them and import the file again", err=True)
+        return 1
+    return 0
+
+
+def _import_json(report: ImportReport) -> dict[str, Any]:
+    return {
+        "added": report.added,
+        "already_in_campaign": report.present,
+        "repeated_in_file": [{"row": row, "first_row": first} for row, first in report.repeated],
+        "refused": [{"row": r.row, "column": r.column, "reason": r.reason} for r in report.refused],
+    }
+
+
+def _print_import(report: ImportReport) -> None:
+    click.echo(f"{report.added} contacts added")
+    if report.present:
+        click.echo(f"{len(report.present)} rows were in the campaign already: {_some(report.present)}")
+    if report.repeated:
+        click.echo(f"{len(report.repeated)} rows repeat an earlier row: {_some([row for row, _ in report.repeated])}")
+    for refused in report.refused[:_LISTED_ROWS]:
+        click.echo(f"row {refused.row}, {refused.column}: {refused.reason}")
+    if len(report.refused) > _LISTED_ROWS:
+        click.echo(f"and {len(report.refused) - _LISTED_ROWS} more rows refused")
+
+
+def _some(rows: list[int]) -> str:
+    more = ", …" if len(rows) > _LISTED_ROWS else ""
+    return f"row {', '.join(map(str, rows[:_LISTED_ROWS]))}{more}"
+
+
+@campaign.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.asynchronous
+async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Start sending Message 1 to every contact."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        campaign = await _campaign(store, settings, name)
+        takes = timedelta(seconds=round(campaign["contacts"] * settings.wassenger.rate_limit_seconds))
+        if not yes:
+            click.confirm(f"Send Message 1 of {name!r} to {campaign['contacts']} contacts, over {takes}?", abort=True)
+        await common.campaigns_on(store, settings).launch(name)
+    click.echo(f"campaign {name!r} is running: {campaign['contacts']} contacts, about {takes}")
+
+
+@campaign.command()
+@click.argument("name")
+@common.asynchronous
+async def pause(name: str) -> None:
+    """Hold its queued messages; replies are still taken."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        await common.campaigns_on(store, settings).pause(name)
+    click.echo(f"campaign {name!r} is paused")
+
+
+@campaign.command()
+@click.argument("name")
+@common.asynchronous
+async def resume(name: str) -> None:
+    """Go on where it was paused."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        cancelled = await common.campaigns_on(store, settings).resume(name)
+    click.echo(f"campaign {name!r} is running; {cancelled} Message 2 cancelled, their reply is older than 24 hours")
+
+
+@campaign.command()
+@click.argument("name")
+@common.asynchronous
+async def cancel(name: str) -> None:
+    """End it for good: every queued message is cancelled."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        cancelled = await common.campaigns_on(store, settings).cancel(name)
+    click.echo(f"campaign {name!r} is cancelled; {cancelled} queued messages cancelled")
+
+
+@campaign.command("list")
+@common.json_option
+@common.asynchronous
+async def list_(as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Show all campaigns."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        now, policy = SystemClock().now(), policy_of(settings)
+        found = await stats.campaigns(store.reader)
+        campaigns = [status_report.campaign_json(c, now=now, policy=policy) for c in found]
+    if as_json:
+        common.print_json(campaigns)
+        return
+    for each in campaigns:
+        print_campaign_line(each)
+
+
+@campaign.command()
+@click.argument("name")
+@common.json_option
+@common.asynchronous
+async def show(name: str, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Show one campaign in figures."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        found = await _campaign(store, settings, name)
+    if as_json:
+        common.print_json(found)
+        return
+    click.echo(f"{found['name']}: {found['status']}, {found['contacts']} contacts")
+    for step in ("message_1", "message_2"):
+        counts = ", ".join(f"{n} {status}" for status, n in found[step].items() if n)
+        click.echo(f"{step.replace('_', ' ').capitalize()}: {counts or 'none'}")
+    click.echo(
+        f"{found['replied']} replied ({found['interactions']} interactions), {found['opted_out']} opted out; "
+        f"last window closes {common.local(found['window_closes_at'])}"
+    )
+
+
+@campaign.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@common.asynchronous
+async def export(name: str, file: Path) -> None:
+    """Write one CSV row per contact: what was sent when, and what came back. `-` writes to stdout."""
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        await _campaign(store, settings, name)
+        try:
+            with click.open_file(str(file), "w", encoding="utf-8", lazy=False, atomic=str(file) != "-") as stream:
+                writer = csv.writer(stream)
+                rows = 0
+                async for row in export_rows.campaign(store.reader, name):
+                    writer.writerow(row)
+                    rows += 1
+        except OSError as error:
+            raise CampaignError(f"{file}: {error.strerror}") from None
+    if str(file) != "-":
+        click.echo(f"{rows - 1} contacts written to {file}")

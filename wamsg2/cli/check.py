@@ -1,0 +1,72 @@
+"""`wamsg2 check`: is everything ready for going live?"""
+
+import asyncio
+from dataclasses import dataclass
+
+import aiohttp
+import click
+
+from wamsg2.app import client_of
+from wamsg2.cli import common
+from wamsg2.config import ConfigError, Settings
+from wamsg2.model import WamsgError
+from wamsg2.wassenger import account
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    name: str
+    ok: bool
+    detail: str
+
+
+@click.command()
+@common.json_option
+@common.asynchronous
+async def check(as_json: bool) -> int:  # noqa: FBT001 - click passes options by name
+    """Check the configuration, the database, and at Wassenger the key, the device and the webhook."""
+    settings = common.settings()
+    findings = [await _serving(settings), await _database(settings), *await _provider(settings)]
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        common.print_json({"ok": ok, "checks": [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]})
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.ok else 'NO '} {finding.name:<14} {finding.detail}")
+    if not ok:
+        failed = ", ".join(f.name for f in findings if not f.ok)
+        click.echo(f"wamsg2: not ready: {failed}", err=True)
+        return 1
+    return 0
+
+
+async def _serving(settings: Settings) -> _Finding:
+    try:
+        settings.require_for_serving()
+    except ConfigError as error:
+        return _Finding("configuration", ok=False, detail="; ".join(error.problems))
+    return _Finding("configuration", ok=True, detail="complete")
+
+
+async def _database(settings: Settings) -> _Finding:
+    try:
+        async with common.open_store(settings) as store:
+            return _Finding("database", ok=True, detail=str(store.path))
+    except WamsgError as error:
+        return _Finding("database", ok=False, detail=str(error))
+
+
+async def _provider(settings: Settings) -> list[_Finding]:
+    client = client_of(settings)
+    try:
+        device, webhook = await asyncio.gather(
+            account.device_state(client), account.webhook_state(client, settings.webhook.path)
+        )
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return [_Finding("wassenger", ok=False, detail=f"no answer ({type(error).__name__})")]
+    finally:
+        await client.close()
+    return [
+        _Finding("device", ok=device.ok, detail=device.detail),
+        _Finding("webhook", ok=webhook.ok, detail=webhook.detail),
+    ]

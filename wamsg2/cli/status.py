@@ -1,0 +1,85 @@
+"""`wamsg2 status`: the daemon's own report, or what the database says without one."""
+
+from typing import Any
+
+import aiohttp
+import click
+
+from wamsg2 import status as status_report
+from wamsg2.app import policy_of
+from wamsg2.cli import common
+from wamsg2.clock import SystemClock
+from wamsg2.config import Settings
+
+_ANSWER_SECONDS = 5.0
+
+
+@click.command()
+@common.json_option
+@common.asynchronous
+async def status(as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Show queue, sender, webhooks and campaigns."""
+    settings = common.settings()
+    report = await _from_daemon(settings) or await _from_database(settings)
+    if as_json:
+        common.print_json(report)
+    else:
+        _print(report)
+
+
+async def _from_daemon(settings: Settings) -> dict[str, Any] | None:
+    host = "127.0.0.1" if settings.admin.host in {"0.0.0.0", "::"} else settings.admin.host  # noqa: S104 - compared
+    token = settings.admin.token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.admin.port}/status"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)) as session,
+            session.get(url, headers=headers) as response,
+        ):
+            report: dict[str, Any] = await response.json() if response.status == 200 else {}
+            return report or None
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return None
+
+
+async def _from_database(settings: Settings) -> dict[str, Any]:
+    async with common.open_store(settings, must_exist=True) as store:
+        return await status_report.report(
+            store,
+            status_report.NOT_RUNNING,
+            now=SystemClock().now(),
+            policy=policy_of(settings),
+            rate_limit_seconds=settings.wassenger.rate_limit_seconds,
+        )
+
+
+def _print(report: dict[str, Any]) -> None:
+    sender, queue, webhooks = report["sender"], report["queue"], report["webhooks"]
+    reason = f" ({sender['reason']})" if sender["reason"] else ""
+    click.echo(f"status     {report['status']}")
+    click.echo(f"sender     {sender['state']}{reason}, last send {common.local(sender['last_send_at'])}")
+    click.echo(
+        f"queue      {queue['message_2']} Message 2, {queue['message_1']} Message 1, {queue['sending']} sending, "
+        f"{queue['uncertain']} uncertain; {queue['eta_seconds']} s to go"
+    )
+    click.echo(
+        f"webhooks   {webhooks['received']} received, {webhooks['duplicates']} duplicates, "
+        f"{webhooks['refused']} refused, {webhooks['unmatched']} unmatched"
+    )
+    for campaign in report["campaigns"]:
+        print_campaign_line(campaign)
+
+
+def print_campaign_line(campaign: dict[str, Any]) -> None:
+    """A campaign in one line."""
+    first, second = campaign["message_1"], campaign["message_2"]
+    click.echo(
+        f"{campaign['name']:<20} {campaign['status']:<10} {campaign['contacts']} contacts, "
+        f"M1 {_went_out(first)} out {first['queued']} queued {first['failed']} failed, "
+        f"{campaign['replied']} replied, M2 {_went_out(second)} out {second['queued']} queued"
+    )
+
+
+def _went_out(counts: dict[str, int]) -> int:
+    return counts["sent"] + counts["delivered"] + counts["read"]

@@ -1,0 +1,336 @@
+"""The words of the domain: values that every other room speaks in.
+
+Nothing here knows JSON, SQL or HTTP, nor what the vendor calls a thing. All times are aware UTC datetimes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+
+
+class WamsgError(Exception):
+    """Base of every error a user may see: its message is one clear line."""
+
+
+class Step(IntEnum):
+    """Which of the two messages of a campaign."""
+
+    MESSAGE_1 = 1
+    MESSAGE_2 = 2
+
+
+class MessageStatus(StrEnum):
+    """Where one message stands (contract §6)."""
+
+    QUEUED = "queued"  #: waits for its turn
+    SENDING = "sending"  #: claimed: a request may be on the wire
+    SENT = "sent"  #: accepted by the provider
+    DELIVERED = "delivered"  #: reached the contact's phone
+    READ = "read"  #: opened by the contact
+    FAILED = "failed"  #: refused for good, or reported as failed
+    CANCELLED = "cancelled"  #: will not be sent, and never was
+    UNCERTAIN = "uncertain"  #: may have been accepted; nobody resends it without proof
+
+
+#: A Message 1 in one of these went out and may be replied to.
+WENT_OUT = frozenset({MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ})
+#: Claimed, and not yet known to have gone out or not.
+UNSETTLED = frozenset({MessageStatus.SENDING, MessageStatus.UNCERTAIN})
+#: A campaign with a message in one of these is not over.
+OPEN = UNSETTLED | {MessageStatus.QUEUED}
+
+
+class CampaignStatus(StrEnum):
+    """Where a campaign stands; ``completed`` is derived from stored times, never stored (contract §1)."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+
+
+class ReplyOutcome(StrEnum):
+    """What became of an interaction (contract §1, rule 9)."""
+
+    MESSAGE_2_QUEUED = "message_2_queued"
+    MESSAGE_2_EXISTS = "message_2_exists"
+    NO_RECENT_MESSAGE_1 = "no_recent_message_1"
+    WAITING_FOR_MESSAGE_1 = "waiting_for_message_1"
+    NO_MESSAGE_2 = "no_message_2"
+    CAMPAIGN_CANCELLED = "campaign_cancelled"
+    OPTED_OUT = "opted_out"
+    OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"
+    UNKNOWN_CONTACT = "unknown_contact"
+    REACTION = "reaction"
+
+
+class Overlap(StrEnum):
+    """Which campaigns a reply answers when several are open for the contact."""
+
+    LATEST = "latest"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The configurable part of the rules."""
+
+    window: timedelta = timedelta(hours=24)  #: how long after Message 1 a reply counts
+    delay: timedelta = timedelta(seconds=2)  #: from a reply's arrival to its Message 2
+    overlap: Overlap = Overlap.LATEST
+    resend_after: timedelta = timedelta(seconds=120)  #: how long look-ups must say "absent"; zero: never resend
+
+
+# --- what the webhook tells -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who is at the other end of a direct chat: any ids the provider gave, and the phone (E.164) if it told."""
+
+    chat_ids: tuple[str, ...]
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """A message that a person wrote to us in a direct chat."""
+
+    message_id: str
+    sender: Sender
+    type: str
+    text: str
+    quoted_id: str | None
+    written_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A person put an emoji on a message (or took it away); it triggers nothing."""
+
+    message_id: str
+    sender: Sender
+    emoji: str
+    reacted_at: datetime | None
+
+
+class ReceiptStatus(StrEnum):
+    """What the provider reports of one of our messages."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A report on a message of ours, known by any of three ids."""
+
+    status: ReceiptStatus
+    reference: str | None
+    queue_id: str | None
+    wa_id: str | None
+    occurred_at: datetime | None
+    reason: str | None = None
+    recipient: Sender = field(default=Sender((), None))
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An event that calls for nothing; kept all the same."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One webhook request, understood.
+
+    ``identity`` is equal for two events that say the same thing, whatever their envelopes.
+    """
+
+    name: str
+    identity: bytes
+    body: bytes
+    content: InboundMessage | Reaction | Receipt | Ignored
+
+
+class EventResult(StrEnum):
+    """What the webhook answers with its 200."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+
+
+# --- what became of a request ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message: it must never be sent again."""
+
+    queue_id: str | None = None
+    wa_id: str | None = None
+    chat_id: str | None = None
+    status: ReceiptStatus = ReceiptStatus.SENT
+    sent_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Refused for good: the same request would be refused again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not possible now, and certainly not accepted: later."""
+
+    reason: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Refused because of our account (key, credit): every other message would be refused too."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """Nobody can tell whether it was accepted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Never left: between its claim and its turn the contact opted out."""
+
+    reason: str
+
+
+Outcome = Accepted | Rejected | Deferred | Held | Uncertain | Withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The provider answered, and knows no message with this reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The look-up itself failed: it proves nothing."""
+
+    reason: str
+
+
+LookUp = Accepted | Absent | Unknown
+
+
+# --- what stands in the tables -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person, known by one phone number in whatever spelling it was imported."""
+
+    id: int
+    phone: str
+    opted_out: bool
+    consent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """A campaign as stored; ``status`` is never ``completed`` here."""
+
+    id: int
+    name: str
+    key: str
+    status: CampaignStatus
+    message_1: str
+    message_2: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message1:
+    """A Message 1 as the rules of a reply see it."""
+
+    id: int
+    campaign_id: int
+    campaign_status: CampaignStatus
+    campaign_has_message_2: bool
+    status: MessageStatus
+    went_at: datetime | None
+    message_2_exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as the rules of settling see it."""
+
+    id: int
+    contact_id: int
+    campaign_id: int
+    step: Step
+    status: MessageStatus
+    attempt: int
+    reference: str
+    attempted_at: datetime | None
+    contact_opted_out: bool
+    campaign_status: CampaignStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A message that the sender owns until it settles it."""
+
+    message_id: int
+    contact_id: int
+    campaign: str
+    step: Step
+    attempt: int
+    reference: str
+    phone: str
+    text: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a look at the queue gave: work, rows that could never be sent, and when to look again."""
+
+    claims: Sequence[Claim]
+    dropped: Sequence[tuple[int, str]]
+    next_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An uncertain message, as the reconciler sees it."""
+
+    message_id: int
+    attempt: int
+    reference: str
+    uncertain_since: datetime
+    absent_since: datetime | None
+    look_ups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one reply means for one campaign (or for none)."""
+
+    outcome: ReplyOutcome
+    campaign_id: int | None = None
+    message_1_id: int | None = None

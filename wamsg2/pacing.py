@@ -1,0 +1,47 @@
+"""When the next send may start, and how long to wait after a failure. No clock, no I/O: times come as arguments."""
+
+import math
+from random import Random
+
+
+class TokenBucket:
+    """One token, refilled ``interval_seconds`` after it was taken, over all campaigns.
+
+    It starts empty, so that a process that crashes and restarts in a loop never bursts, and a restart never
+    shortens the gap to the last send of the process before it.
+    """
+
+    def __init__(self, interval_seconds: float, *, now_seconds: float) -> None:
+        self.interval_seconds = interval_seconds
+        self._ready_at = now_seconds + interval_seconds
+
+    @property
+    def ready_at_seconds(self) -> float:
+        """The earliest monotonic time at which the next send may start."""
+        return self._ready_at
+
+    def take(self, now_seconds: float) -> None:
+        """Start a send at `now_seconds`.
+
+        Raises:
+            ValueError: the token is not there yet. A caller that did not wait would break the limit.
+        """
+        if now_seconds < self._ready_at:
+            message = f"no token before {self._ready_at:.6f} s, asked at {now_seconds:.6f} s"
+            raise ValueError(message)
+        self._ready_at = now_seconds + self.interval_seconds
+
+    def tokens_within(self, now_seconds: float, horizon_seconds: float, most: int) -> int:
+        """How many sends could start up to `horizon_seconds` from now, `most` at the most."""
+        slack = now_seconds + horizon_seconds - self._ready_at
+        if slack < 0:
+            return 0
+        if self.interval_seconds == 0:
+            return most
+        return min(most, 1 + math.floor(slack / self.interval_seconds))
+
+
+def backoff_seconds(failures: int, random: Random, *, base_seconds: float, most_seconds: float) -> float:
+    """Exponential back-off with up to 20 % jitter: about base, 2 x base, 4 x base ..., never over `most_seconds`."""
+    raw = base_seconds * 2.0 ** min(failures - 1, 30)
+    return min(most_seconds, raw * random.uniform(1.0, 1.2))

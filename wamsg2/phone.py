@@ -1,0 +1,73 @@
+"""Phone numbers: what a person types, what we post, and the one key of all national spellings of a number.
+
+Three countries write the mobile numbers that WhatsApp knows in two ways: Mexico (``+52 1`` until 2019), Argentina
+(``+54 9`` from abroad) and Brazil (a ninth digit in front of old eight-digit mobiles, since 2012).
+"""
+
+import re
+
+import phonenumbers
+
+_MEXICO = re.compile(r"\+521(\d{10})")
+_ARGENTINA = re.compile(r"\+549(\d{10})")
+# A ninth digit in front of 2-5 is part of a newer number: without it, it would be somebody's landline.
+_BRAZIL = re.compile(r"\+55(\d{2})9([016-9]\d{7})")
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_DIGITS = re.compile(r"\+?\d{7,15}")
+
+
+class PhoneError(ValueError):
+    """Not a phone number that can be written to; the message says why, without the number."""
+
+
+def parse(text: str, default_country: str = "") -> str:
+    """What a person typed, as E.164 (``+34600000001``).
+
+    Args:
+        text: a number, with ``+`` or as dialled in the default country.
+        default_country: two-letter region for numbers without ``+``, or empty.
+
+    Raises:
+        PhoneError: not a valid number.
+    """
+    try:
+        number = phonenumbers.parse(text, default_country or None)
+    except phonenumbers.NumberParseException as error:
+        if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and not default_country:
+            raise PhoneError("no country code (write +…, or set contacts.default_country)") from None
+        raise PhoneError("not a phone number") from None
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # The library knows one spelling of each number; a valid key means that ours is another of the same.
+    if not phonenumbers.is_valid_number(number) and not _is_valid(key(written)) and not _is_old_brazilian(written):
+        raise PhoneError("not a valid phone number of its country")
+    return written
+
+
+def key(e164: str) -> str:
+    """One spelling for all national spellings of one number: equal keys, same person."""
+    if match := _MEXICO.fullmatch(e164):
+        return f"+52{match[1]}"
+    if match := _ARGENTINA.fullmatch(e164):
+        return f"+54{match[1]}"
+    if match := _BRAZIL.fullmatch(e164):
+        return f"+55{match[1]}{match[2]}"
+    return e164
+
+
+def from_digits(text: str) -> str | None:
+    """E.164 from what the provider calls a number (``34600000001``, ``+34600000001``), or None."""
+    compact = text.strip()
+    if not _DIGITS.fullmatch(compact) or not compact.isascii():
+        return None
+    e164 = "+" + compact.lstrip("+")
+    return e164 if _E164.fullmatch(e164) else None
+
+
+def _is_valid(e164: str) -> bool:
+    return phonenumbers.is_valid_number(phonenumbers.parse(e164))
+
+
+def _is_old_brazilian(e164: str) -> bool:
+    """An eight-digit mobile, as WhatsApp still writes many: valid once its ninth digit is put back."""
+    match = re.fullmatch(r"\+55(\d{2})([6-9]\d{7})", e164)
+    return match is not None and _is_valid(f"+55{match[1]}9{match[2]}")

@@ -1,0 +1,245 @@
+"""Every business decision, as functions of values: no clock, no I/O, no logging.
+
+Numbers in brackets point into the contract: [reply 4] is rule 4 of a reply, [send 7] rule 7 of a send.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from wamsg2.model import (
+    UNSETTLED,
+    WENT_OUT,
+    CampaignStatus,
+    Decision,
+    Doubt,
+    Message1,
+    MessageStatus,
+    Overlap,
+    Policy,
+    ReceiptStatus,
+    ReplyOutcome,
+    Step,
+)
+
+#: WhatsApp's times are whole seconds, and two clocks never agree to the second [reply 4].
+TOLERANCE = timedelta(seconds=5)
+#: On resume, a Message 2 whose reply is older than this is not sent any more.
+REPLY_STALE_AFTER = timedelta(hours=24)
+
+# --- replies -----------------------------------------------------------------------------------------------
+
+
+def reply_time(written_at: datetime | None, arrived_at: datetime) -> datetime:
+    """The message's own time, never later than its arrival; without one, the arrival [reply 3]."""
+    return arrived_at if written_at is None else min(written_at, arrived_at)
+
+
+def in_window(went_at: datetime, reply_at: datetime, window: timedelta) -> bool:
+    """Whether a reply counts for a Message 1 that went out at `went_at`; both ends belong to it [reply 4]."""
+    return went_at - TOLERANCE <= reply_at <= went_at + window
+
+
+def _is_candidate(message: Message1, reply_at: datetime, window: timedelta) -> bool:
+    may_have_gone = message.status in WENT_OUT or message.status in UNSETTLED
+    return may_have_gone and message.went_at is not None and in_window(message.went_at, reply_at, window)
+
+
+def _outcome_for(message: Message1) -> ReplyOutcome:
+    if message.campaign_status is CampaignStatus.CANCELLED:
+        return ReplyOutcome.CAMPAIGN_CANCELLED
+    if message.message_2_exists:
+        return ReplyOutcome.MESSAGE_2_EXISTS
+    if not message.campaign_has_message_2:
+        return ReplyOutcome.NO_MESSAGE_2
+    if message.status in UNSETTLED:
+        return ReplyOutcome.WAITING_FOR_MESSAGE_1
+    return ReplyOutcome.MESSAGE_2_QUEUED
+
+
+def decide_reply(
+    reply_at: datetime, quoted_message_1_id: int | None, message_1s: Sequence[Message1], policy: Policy
+) -> tuple[Decision, ...]:
+    """Which campaigns a reply answers, and what follows for each [reply 4-7].
+
+    Args:
+        reply_at: when the contact wrote.
+        quoted_message_1_id: the Message 1 that the reply quotes, if it quotes one.
+        message_1s: every Message 1 of the contact.
+        policy: window and overlap.
+
+    Returns:
+        At least one decision. More than one only where the policy answers every open campaign.
+    """
+    candidates = [m for m in message_1s if _is_candidate(m, reply_at, policy.window)]
+    if policy.overlap is Overlap.ALL:
+        chosen = [m for m in candidates if m.campaign_status is not CampaignStatus.CANCELLED] or candidates[:1]
+    elif quoted_message_1_id is not None:
+        chosen = [m for m in candidates if m.id == quoted_message_1_id]
+    else:
+        chosen = sorted(candidates, key=_recency)[-1:]
+    if not chosen:
+        return (Decision(ReplyOutcome.NO_RECENT_MESSAGE_1),)
+    return tuple(Decision(_outcome_for(m), m.campaign_id, m.id) for m in chosen)
+
+
+def _recency(message: Message1) -> tuple[datetime, int]:
+    assert message.went_at is not None  # noqa: S101 - candidates have a time, by _is_candidate
+    return message.went_at, message.id
+
+
+def with_outcome(decisions: Sequence[Decision], outcome: ReplyOutcome) -> tuple[Decision, ...]:
+    """The first campaign that the words belong to, with an outcome that outranks the reply [reply 8]."""
+    first = decisions[0]
+    return (Decision(outcome, first.campaign_id, first.message_1_id),)
+
+
+class Consent(Enum):
+    """What an opt-out or opt-in word says."""
+
+    OPT_OUT = auto()
+    OPT_IN = auto()
+
+
+# Compared without accents and case: ARRÊT and arret are one word. Short everyday words (NO, END, CANCEL) are
+# left out: taking one for an opt-out would silence a contact who said something else.
+_OPT_OUT_WORDS = frozenset(
+    {
+        "stop", "stop all", "stopall", "unsubscribe", "opt out", "opt-out", "optout", "remove me",
+        "arret", "arreter", "desabonner", "desabonnement", "desinscrire", "desinscription",
+        "baja", "darme de baja", "dar de baja", "alto",
+        "sair", "parar", "descadastrar", "cancelar inscricao",
+        "abmelden", "stopp", "disiscriviti", "annulla iscrizione", "afmelden",
+    }
+)  # fmt: skip
+_OPT_IN_WORDS = frozenset({"start", "unstop"})
+
+
+def consent_word(text: str) -> Consent | None:
+    """Whether the whole message is a word that opts out or in; case, accents and punctuation around it are free."""
+    if len(text) > 64:
+        return None
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    start, end = 0, len(plain)
+    while end > start and _is_frill(plain[end - 1]):
+        end -= 1
+    while start < end and plain[start].isspace():
+        start += 1
+    word = " ".join(plain[start:end].casefold().split())
+    if word in _OPT_OUT_WORDS:
+        return Consent.OPT_OUT
+    return Consent.OPT_IN if word in _OPT_IN_WORDS else None
+
+
+def _is_frill(character: str) -> bool:
+    # Format characters and symbols too: an emoji or an invisible joiner behind STOP does not change its meaning.
+    return character.isspace() or unicodedata.category(character)[0] in "PSC"
+
+
+def consent_applies(written_at: datetime, last_written_at: datetime | None, consent: Consent) -> bool:
+    """Whether a word changes anything: the latest written one holds, in a tie the opt-out."""
+    if last_written_at is None or written_at > last_written_at:
+        return True
+    return written_at == last_written_at and consent is Consent.OPT_OUT
+
+
+# --- messages ----------------------------------------------------------------------------------------------
+
+# One chain makes the end independent of the order in which receipts arrive: whatever comes, the highest stays.
+# A failure outranks `sent` (accepted, then failed) and loses to `delivered` (it did arrive) [send 7].
+_RANK = {
+    MessageStatus.SENT: 1,
+    MessageStatus.FAILED: 2,
+    MessageStatus.DELIVERED: 3,
+    MessageStatus.READ: 4,
+}
+
+
+def advance(status: MessageStatus, receipt: ReceiptStatus) -> MessageStatus:
+    """The status after a receipt; never down the chain sent < failed < delivered < read."""
+    reported = MessageStatus(receipt.value)
+    return reported if _RANK[reported] > _RANK.get(status, 0) else status
+
+
+def released(*, contact_opted_out: bool, campaign_status: CampaignStatus) -> tuple[MessageStatus, str | None]:
+    """Where a claimed message goes that certainly was not accepted: back in line, unless nobody wants it now."""
+    if contact_opted_out:
+        return MessageStatus.CANCELLED, "contact opted out"
+    if campaign_status is CampaignStatus.CANCELLED:
+        return MessageStatus.CANCELLED, "campaign cancelled"
+    return MessageStatus.QUEUED, None
+
+
+def provider_sent_time(
+    status: ReceiptStatus, told_at: datetime | None, attempted_at: datetime | None, now: datetime
+) -> datetime | None:
+    """When the provider says that it sent the message, if it says so believably.
+
+    Its word beats our clock, since replies are stamped by the provider's clock too: a server whose clock is an
+    hour off judges the window right all the same. A time over a day before our request is nobody's clock.
+    """
+    if status is not ReceiptStatus.SENT or told_at is None:
+        return None
+    if attempted_at is not None and told_at < attempted_at - timedelta(days=1):
+        return None
+    return min(told_at, now)
+
+
+#: First look-up after this long: the provider's search may lag behind its own answers.
+_FIRST_LOOK_UP = timedelta(seconds=5)
+_LAST_LOOK_UP = timedelta(minutes=10)
+
+
+def next_look_up(look_ups: int, resend_after: timedelta) -> timedelta:
+    """How long to wait before looking for an uncertain message again: doubling, from 5 s to 10 min.
+
+    A short proof time (staging) shortens the steps, so that the proof still rests on several look-ups.
+    """
+    first = min(_FIRST_LOOK_UP, resend_after / 4) if resend_after else _FIRST_LOOK_UP
+    return min(_LAST_LOOK_UP, first * 2.0 ** min(look_ups, 20))
+
+
+def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:
+    """Whether look-ups have said "absent" for long enough to send again [send 5].
+
+    `doubt` is as before this look-up, which said "absent" too: at least two are needed, `resend_after` apart.
+    """
+    if not resend_after or doubt.absent_since is None:
+        return False
+    return looked_at - doubt.absent_since >= resend_after
+
+
+def reference(campaign_key: str, contact_key: str, step: Step) -> str:
+    """Our id of a message at the provider: the same for every attempt, and after a restore from a backup.
+
+    It is a keyed hash of what makes the message unique, so it tells nobody the number.
+    """
+    digest = hashlib.blake2b(f"{contact_key}/{step}".encode(), key=campaign_key.encode(), digest_size=15)
+    return f"w2-{digest.hexdigest()}"
+
+
+# --- campaigns ---------------------------------------------------------------------------------------------
+
+
+def campaign_status(
+    stored: CampaignStatus, *, open_messages: int, window_closes_at: datetime | None, now: datetime
+) -> CampaignStatus:
+    """The status to show: a running campaign is completed once nothing is open and the last window is over."""
+    if stored is not CampaignStatus.RUNNING or open_messages:
+        return stored
+    if window_closes_at is not None and now <= window_closes_at:
+        return stored
+    return CampaignStatus.COMPLETED
+
+
+#: Which stored status each action may start from; anything else is refused with a clear line.
+ALLOWED_FROM = {
+    "launch": frozenset({CampaignStatus.DRAFT}),
+    "pause": frozenset({CampaignStatus.RUNNING}),
+    "resume": frozenset({CampaignStatus.PAUSED}),
+    # Again where it was cancelled: a cancellation that was cut off leaves queued messages, which never leave.
+    "cancel": frozenset(CampaignStatus) - {CampaignStatus.COMPLETED},
+    "import": frozenset({CampaignStatus.DRAFT, CampaignStatus.RUNNING, CampaignStatus.PAUSED}),
+}

@@ -1,0 +1,263 @@
+"""The one loop that sends: claim, commit, wait for the turn, request, settle.
+
+No request leaves without a committed row that says so, and no transaction is open while one is under way.
+"""
+
+import asyncio
+import math
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+
+import structlog
+
+from wamsg2.clock import Clock
+from wamsg2.model import (
+    Accepted,
+    Claim,
+    Deferred,
+    Held,
+    MessageStatus,
+    Outcome,
+    Policy,
+    Rejected,
+    Uncertain,
+    Withdrawn,
+)
+from wamsg2.pacing import TokenBucket, backoff_seconds
+from wamsg2.store.database import Store
+from wamsg2.store.writer import StoreUnavailableError
+from wamsg2.wassenger.client import Client
+from wamsg2.work import claiming, settling
+
+log = structlog.get_logger()
+
+#: Claims are made this much ahead of their turn, so that the commit does not slow the pace; at most this long a
+#: claimed Message 1 can stand before a Message 2 that has just fallen due.
+LEAD_SECONDS = 0.05
+_STORE_RETRY_SECONDS = 1.0
+
+
+class Sender:
+    """Sends what is queued, at the limit, Message 2 first.
+
+    Args:
+        store: the database.
+        client: the provider.
+        clock: wall and monotonic time.
+        random: jitter of back-offs.
+        policy: for replies that wait for a message to settle.
+        rate_limit_seconds: between the starts of two sends; 0 for no limit.
+        most_in_flight: requests under way at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        client: Client,
+        clock: Clock,
+        random: Random,
+        policy: Policy,
+        rate_limit_seconds: float,
+        most_in_flight: int,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._policy = policy
+        self._bucket = TokenBucket(rate_limit_seconds, now_seconds=clock.monotonic())
+        self._most_in_flight = most_in_flight
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._unsent: dict[int, int] = {}  # message id -> contact id, of claims whose request has not started
+        self._failures = 0
+        self._held: tuple[str, float] | None = None  # reason, monotonic time of the next try
+        self.last_send_at: datetime | None = None
+
+    # --- what others tell and ask ---
+
+    def wake(self) -> None:
+        """Look at the queue again: something may be due."""
+        self._wake.set()
+
+    def withdraw(self, contact_id: int) -> None:
+        """Send nothing more to this contact, even what is claimed already."""
+        for message_id in [m for m, c in self._unsent.items() if c == contact_id]:
+            del self._unsent[message_id]
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when the requests under way are settled."""
+        self._stopping = True
+        self._wake.set()
+
+    @property
+    def held(self) -> str | None:
+        """Why nothing is sent now, or None."""
+        return self._held[0] if self._held else None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return len(self._in_flight)
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Send until `stop`; an error that is nobody's answer ends it, and with it the process."""
+        while not self._stopping:
+            delay_seconds = await self.step()
+            if delay_seconds:
+                await self._pause(delay_seconds)
+        await self.settle_all()
+
+    async def settle_all(self) -> None:
+        """Wait for the requests under way."""
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def step(self) -> float:
+        """Start what may start now; seconds until there may be more (0: at once, inf: when woken)."""
+        self._wake.clear()
+        now_seconds = self._clock.monotonic()
+        if (hold_seconds := self._hold_seconds()) > 0:
+            return hold_seconds
+        free = 1 - self.in_flight if self._failures else self._most_in_flight - self.in_flight
+        if free <= 0:
+            return math.inf  # a settled request wakes us
+        most = self._bucket.tokens_within(now_seconds, LEAD_SECONDS, free)
+        if not most:
+            return max(self._bucket.ready_at_seconds - now_seconds - LEAD_SECONDS, 0.001)
+        now = self._clock.now()
+        unit = partial(claiming.claim, now=now, due_before=now + timedelta(seconds=LEAD_SECONDS), most=most)
+        try:
+            claimed = await self._store.write(unit)
+        except StoreUnavailableError as error:
+            self._hold(str(error), _STORE_RETRY_SECONDS)
+            return _STORE_RETRY_SECONDS
+        for message_id, reason in claimed.dropped:
+            log.warning("message.dropped", message_id=message_id, reason=reason)
+        self._unsent |= {claim.message_id: claim.contact_id for claim in claimed.claims}
+        for claim in claimed.claims:
+            await self._start(claim)
+        if claimed.claims:
+            return 0
+        self._held = None  # nothing to try it with
+        if claimed.next_due_at is None:
+            return math.inf
+        return max((claimed.next_due_at - now).total_seconds() - LEAD_SECONDS, 0.001)
+
+    async def _start(self, claim: Claim) -> None:
+        """Wait for the message's turn, then start its request; one that may not leave any more is settled."""
+        due_in_seconds = (claim.due_at - self._clock.now()).total_seconds()
+        start_at = max(self._bucket.ready_at_seconds, self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS))
+        while (wait_seconds := start_at - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - a timer may fire early
+            await asyncio.sleep(wait_seconds)
+        if self._stopping or self._hold_seconds() > 0:
+            self._unsent.pop(claim.message_id, None)
+            await self._settle(claim, Deferred(self.held or "the daemon was stopping"), None)
+            return
+        self._bucket.take(self._clock.monotonic())
+        task = asyncio.get_running_loop().create_task(self._send(claim), name=f"send-{claim.message_id}")
+        self._in_flight.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._wake.set()
+
+    async def _send(self, claim: Claim) -> None:
+        if self._unsent.pop(claim.message_id, None) is None:
+            await self._settle(claim, Withdrawn("contact opted out"), None)
+            return
+        self.last_send_at = started_at = self._clock.now()
+        try:
+            outcome = await self._client.send(claim)
+        except Exception as error:
+            log.exception("request.broken", message_id=claim.message_id)
+            outcome = Uncertain(f"internal error ({type(error).__name__})")
+        await self._settle(claim, self._take_in(outcome), started_at)
+
+    # --- outcomes ---
+
+    def _take_in(self, outcome: Outcome) -> Outcome:
+        """What an outcome means for the queue as a whole."""
+        match outcome:
+            case Accepted() | Rejected():
+                self._failures = 0
+                if self._held:
+                    log.info("sending.resumed")
+                    self._held = None
+            case Deferred(reason, retry_after):
+                self._failures += 1
+                seconds = retry_after.total_seconds() if retry_after else self._backoff(1.0, 60.0)
+                self._hold(reason, seconds)
+                return Deferred(reason, timedelta(seconds=seconds))
+            case Held(reason):
+                self._failures += 1
+                self._hold(reason, self._backoff(60.0, 600.0))
+            case Uncertain() | Withdrawn():
+                pass
+        return outcome
+
+    def _hold_seconds(self) -> float:
+        return self._held[1] - self._clock.monotonic() if self._held else 0.0
+
+    def _backoff(self, base_seconds: float, most_seconds: float) -> float:
+        return backoff_seconds(self._failures, self._random, base_seconds=base_seconds, most_seconds=most_seconds)
+
+    def _hold(self, reason: str, seconds: float) -> None:
+        log.warning("sending.held", reason=reason, next_try_seconds=round(seconds, 1))
+        self._held = (reason, self._clock.monotonic() + seconds)
+
+    async def _settle(self, claim: Claim, outcome: Outcome, started_at: datetime | None) -> None:
+        """Store the outcome. While the disk refuses it is kept here: lost, it would be a doubt."""
+        while True:
+            unit = partial(
+                settling.settle,
+                claim=claim,
+                outcome=outcome,
+                started_at=started_at,
+                now=self._clock.now(),
+                policy=self._policy,
+            )
+            try:
+                status = await self._store.write(unit)
+            except StoreUnavailableError as error:
+                log.warning("outcome.kept", message_id=claim.message_id, reason=str(error))
+                self._hold(str(error), _STORE_RETRY_SECONDS)
+                if self._stopping:
+                    return
+                await asyncio.sleep(_STORE_RETRY_SECONDS)
+            else:
+                self._log(claim, outcome, status)
+                return
+
+    def _log(self, claim: Claim, outcome: Outcome, status: MessageStatus | None) -> None:
+        facts = {
+            "message_id": claim.message_id,
+            "campaign": claim.campaign,
+            "step": int(claim.step),
+            "attempt": claim.attempt,
+            "status": status,
+        }
+        match outcome:
+            case Accepted():
+                log.info("message.sent", **facts)
+            case Rejected(reason):
+                log.warning("message.failed", reason=reason, **facts)
+            case Deferred(reason) | Held(reason):
+                log.info("message.deferred", reason=reason, **facts)
+            case Uncertain(reason):
+                log.warning("message.doubted", reason=reason, **facts)
+            case Withdrawn(reason):
+                log.info("message.withdrawn", reason=reason, **facts)

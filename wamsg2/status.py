@@ -1,0 +1,112 @@
+"""The state of everything, from the counters, as the JSON of `GET /status` (contract §4)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from wamsg2 import __version__, rules
+from wamsg2.model import CampaignStatus, MessageStatus, Policy, Step
+from wamsg2.store import stats
+from wamsg2.store.database import Store
+
+#: A doubt this old is one that look-ups do not settle: a person has to.
+_NEEDS_A_PERSON_AFTER = timedelta(minutes=10)
+_ACTIVE = (CampaignStatus.RUNNING, CampaignStatus.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFacts:
+    """What only the running daemon knows."""
+
+    uptime_seconds: float
+    held: str | None
+    in_flight: int
+    last_send_at: datetime | None
+    webhooks_refused: int
+
+
+#: What a command says of a daemon that does not run.
+NOT_RUNNING = DaemonFacts(0.0, "the daemon is not running", 0, None, 0)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601 with milliseconds and Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def campaign_json(campaign: stats.CampaignStats, *, now: datetime, policy: Policy) -> dict[str, Any]:
+    """A campaign in figures."""
+    closes_at = campaign.last_sent_at + policy.window if campaign.last_sent_at else None
+    status = rules.campaign_status(
+        campaign.status, open_messages=campaign.open_messages, window_closes_at=closes_at, now=now
+    )
+    return {
+        "name": campaign.name,
+        "status": status.value,
+        "contacts": campaign.contacts,
+        "message_1": {s.value: n for s, n in campaign.messages[Step.MESSAGE_1].items()},
+        "message_2": {s.value: n for s, n in campaign.messages[Step.MESSAGE_2].items()},
+        "replied": campaign.replied,
+        "interactions": campaign.interactions,
+        "opted_out": campaign.opted_out,
+        "window_closes_at": iso(closes_at),
+        "created_at": iso(campaign.created_at),
+        "launched_at": iso(campaign.launched_at),
+    }
+
+
+async def report(
+    store: Store, facts: DaemonFacts, *, now: datetime, policy: Policy, rate_limit_seconds: float
+) -> dict[str, Any]:
+    """Everything."""
+    campaigns = await stats.campaigns(store.reader)
+    queue = await stats.queue(store.reader, now)
+    webhooks = await stats.webhooks(store.reader)
+
+    def count(status: MessageStatus, steps: tuple[Step, ...], *only: CampaignStatus) -> int:
+        return sum(c.messages[step][status] for c in campaigns for step in steps if not only or c.status in only)
+
+    both = tuple(Step)
+    runnable = count(MessageStatus.QUEUED, both, CampaignStatus.RUNNING)
+    needs_person = queue.uncertain_since is not None and now - queue.uncertain_since > max(
+        _NEEDS_A_PERSON_AFTER, 3 * policy.resend_after
+    )
+    if facts.held:
+        state = "held"
+    elif facts.in_flight or queue.oldest_due_at:
+        state = "sending"
+    elif not runnable and count(MessageStatus.QUEUED, both, CampaignStatus.PAUSED):
+        state = "paused"
+    else:
+        state = "idle"
+    return {
+        "status": "failing" if store.failing else "degraded" if facts.held or needs_person else "ok",
+        "version": __version__,
+        "uptime_seconds": round(facts.uptime_seconds, 1),
+        "sender": {
+            "state": state,
+            "reason": facts.held,
+            "rate_limit_seconds": rate_limit_seconds,
+            "last_send_at": iso(facts.last_send_at),
+        },
+        "queue": {
+            "message_1": count(MessageStatus.QUEUED, (Step.MESSAGE_1,), *_ACTIVE),
+            "message_2": count(MessageStatus.QUEUED, (Step.MESSAGE_2,), *_ACTIVE),
+            "sending": count(MessageStatus.SENDING, both),
+            "uncertain": count(MessageStatus.UNCERTAIN, both),
+            "oldest_due_seconds": (
+                round((now - queue.oldest_due_at).total_seconds(), 3) if queue.oldest_due_at else 0.0
+            ),
+            "eta_seconds": round(runnable * rate_limit_seconds),
+        },
+        "webhooks": {
+            "received": webhooks.received,
+            "duplicates": webhooks.duplicates,
+            "refused": facts.webhooks_refused,
+            "unmatched": webhooks.unmatched,
+            "last_received_at": iso(webhooks.last_received_at),
+        },
+        "campaigns": [campaign_json(c, now=now, policy=policy) for c in campaigns],
+    }

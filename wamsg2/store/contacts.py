@@ -1,0 +1,69 @@
+"""Contacts, the chat ids that lead to them, and their consent."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from wamsg2.model import Contact
+from wamsg2.store.times import from_ms, to_ms
+from wamsg2.store.writer import Tx
+
+_CONTACT = "SELECT c.id, c.phone, c.opted_out, c.consent_at FROM contacts c "
+
+
+def _contact(row: tuple[int, str, int, int | None] | None) -> Contact | None:
+    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]))
+
+
+def by_id(tx: Tx, contact_id: int) -> Contact | None:
+    """The contact with this id."""
+    return _contact(tx.execute(_CONTACT + "WHERE c.id = ?", (contact_id,)).fetchone())
+
+
+def by_phone_key(tx: Tx, phone_key: str) -> Contact | None:
+    """The contact with this number, in whatever spelling (`phone.key`)."""
+    return _contact(tx.execute(_CONTACT + "WHERE c.phone_key = ?", (phone_key,)).fetchone())
+
+
+def by_chat_id(tx: Tx, chat_id: str) -> Contact | None:
+    """The contact for whom this chat id was learned."""
+    return _contact(
+        tx.execute(_CONTACT + "JOIN chat_ids i ON i.contact_id = c.id WHERE i.chat_id = ?", (chat_id,)).fetchone()
+    )
+
+
+def by_message(tx: Tx, provider_id: str) -> Contact | None:
+    """The contact to whom we sent the message with this WhatsApp or queue id."""
+    return _contact(
+        tx.execute(
+            _CONTACT + "JOIN messages m ON m.contact_id = c.id WHERE m.wa_id = ?1 OR m.queue_id = ?1", (provider_id,)
+        ).fetchone()
+    )
+
+
+def add(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
+    """The id of the contact with this number, added if new."""
+    row = tx.execute("SELECT id FROM contacts WHERE phone_key = ?", (phone_key,)).fetchone()
+    if row is None:
+        row = tx.execute(
+            "INSERT INTO contacts (phone, phone_key, created_at) VALUES (?, ?, ?) RETURNING id",
+            (phone, phone_key, to_ms(now)),
+        ).fetchone()
+    return int(row[0])
+
+
+def learn_chat_ids(tx: Tx, contact_id: int, chat_ids: Iterable[str]) -> None:
+    """Remember under which ids the provider knows this contact; the latest word holds."""
+    for chat_id in chat_ids:
+        tx.execute(
+            """INSERT INTO chat_ids (chat_id, contact_id) VALUES (?, ?)
+               ON CONFLICT (chat_id) DO UPDATE SET contact_id = excluded.contact_id
+               WHERE contact_id <> excluded.contact_id""",
+            (chat_id, contact_id),
+        )
+
+
+def set_consent(tx: Tx, contact_id: int, *, opted_out: bool, written_at: datetime) -> None:
+    """Store what the contact's last opt-out or opt-in word said."""
+    tx.execute(
+        "UPDATE contacts SET opted_out = ?, consent_at = ? WHERE id = ?", (opted_out, to_ms(written_at), contact_id)
+    )

@@ -1,0 +1,182 @@
+"""Opening the database file: connections, the single-instance lock, and the store that everyone is given."""
+
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiosqlite
+
+from wamsg2.model import WamsgError
+from wamsg2.store.schema import migrate
+from wamsg2.store.writer import CommitHook, InlineWriter, StoreUnavailableError, ThreadWriter, Work, Writer
+
+T = TypeVar("T")
+
+#: A command holds the write lock for milliseconds at a time; longer means that something is wrong.
+BUSY_TIMEOUT_SECONDS = 5.0
+
+
+class DatabaseError(WamsgError):
+    """The database cannot be opened; the message names the file."""
+
+
+class InstanceLock:
+    """Held by the one daemon of a database, on a file beside it; the kernel frees it, however the process ends."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            DatabaseError: another daemon has it, or the file cannot be written.
+        """
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseError(f"{self._path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(fd, 32).decode("ascii", "replace").strip()
+            os.close(fd)
+            raise DatabaseError(
+                f"another wamsg2 daemon (process {holder or 'unknown'}) is running on {self._path.stem}"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back; the file stays, since removing it would race with the next daemon."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A read-write connection: WAL, every commit fsynced, foreign keys; the file is created with mode 0600.
+
+    Raises:
+        DatabaseError: the file cannot be opened, or is not a database.
+    """
+    try:
+        # SQLite gives the -wal and -shm files the mode of the database.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            path,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,  # opened here, then owned by the writer's thread alone
+            cached_statements=256,
+        )
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}") from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        migrate(connection)
+    except sqlite3.Error as error:
+        connection.close()
+        raise DatabaseError(f"{path}: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+async def open_reader(path: Path) -> aiosqlite.Connection:
+    """A connection that cannot write and never blocks the writer (WAL); for what decides nothing."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"  # noqa: ASYNC240 - a look at the working directory, at start
+    reader = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+    await reader.execute("PRAGMA query_only = ON")
+    await reader.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    return reader
+
+
+class Store:
+    """The database, as services and commands see it: units of work in, queries out.
+
+    As the daemon it holds the instance lock and commits on a thread of its own; as a command it commits inline.
+    """
+
+    def __init__(self, path: Path, writer: Writer, reader: aiosqlite.Connection, lock: InstanceLock | None) -> None:
+        self.path = path
+        self._writer = writer
+        self._lock = lock
+        self._data_version = 0
+        self.reader = reader
+        self.failing: str | None = None  #: why the last write was refused; None when it was stored
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, daemon: bool = False, threaded: bool = False, hook: CommitHook | None = None
+    ) -> Self:
+        """Open (and create or migrate) the database.
+
+        Args:
+            path: the file.
+            daemon: take the single-instance lock.
+            threaded: commit in groups on a thread of its own; otherwise inline, one unit per commit.
+            hook: called before and after each commit, on the thread that commits; tests end the process there.
+
+        Raises:
+            DatabaseError: not possible; the message says what and where.
+        """
+        lock = InstanceLock(path) if daemon else None
+        if lock:
+            lock.acquire()
+        try:
+            connection = connect(path)
+            writer = ThreadWriter(connection, hook) if threaded else InlineWriter(connection, hook)
+            return cls(path, writer, await open_reader(path), lock)
+        except BaseException:
+            if lock:
+                lock.release()
+            raise
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work; returns once it is on disk.
+
+        Raises:
+            StoreUnavailableError: it could not be stored; nothing of it was.
+        """
+        try:
+            result = await self._writer.submit(work)
+        except StoreUnavailableError as error:
+            self.failing = str(error)
+            raise
+        self.failing = None
+        return result
+
+    async def changed_elsewhere(self) -> bool:
+        """Whether another process has committed since the last call (a command did something)."""
+        # Past `write`: a look without changes does not show that the disk takes any.
+        version = await self._writer.submit(lambda tx: int(tx.execute("PRAGMA data_version").fetchone()[0]))
+        changed, self._data_version = version != self._data_version, version
+        return changed
+
+    async def close(self) -> None:
+        """Finish what waits, close the file, free the lock."""
+        self._writer.close()
+        await self.reader.close()
+        if self._lock:
+            self._lock.release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        with suppress(sqlite3.ProgrammingError):  # closed already
+            await self.close()

@@ -1,0 +1,50 @@
+"""Raw webhook events, each stored once, and receipts that match nothing yet."""
+
+from datetime import datetime
+
+from wamsg2.model import EventResult, Receipt, ReceiptStatus
+from wamsg2.store.times import from_ms, to_ms
+from wamsg2.store.writer import Tx
+
+
+def add(tx: Tx, *, identity: bytes, name: str, result: EventResult, body: bytes, received_at: datetime) -> int | None:
+    """Store an event; its id, or None where one that says the same is stored already."""
+    row = tx.execute(
+        """INSERT INTO events (identity, name, result, body, received_at) VALUES (?, ?, ?, ?, ?)
+           ON CONFLICT (identity) DO NOTHING RETURNING id""",
+        (identity, name, result.value, body, to_ms(received_at)),
+    ).fetchone()
+    tx.execute(
+        "UPDATE totals SET value = value + 1 WHERE name = ?",
+        ("webhooks_received" if row else "webhooks_duplicates",),
+    )
+    return None if row is None else int(row[0])
+
+
+def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
+    """Keep a receipt that matches no message yet."""
+    tx.execute(
+        """INSERT INTO waiting_receipts (status, reference, queue_id, wa_id, occurred_at, reason, received_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?)""",
+        (
+            receipt.status.value,
+            receipt.reference,
+            receipt.queue_id,
+            receipt.wa_id,
+            to_ms(receipt.occurred_at),
+            receipt.reason,
+            to_ms(received_at),
+        ),
+    )
+
+
+def take_receipts(tx: Tx, *, reference: str, queue_id: str | None, wa_id: str | None) -> list[Receipt]:
+    """Remove and return the kept receipts that name any of a message's ids, oldest first."""
+    rows = tx.execute(
+        """SELECT id, status, reference, queue_id, wa_id, occurred_at, reason FROM waiting_receipts
+           WHERE reference = ?1 OR queue_id IN (?2, ?3) OR wa_id IN (?2, ?3) ORDER BY id""",
+        (reference, queue_id, wa_id),
+    ).fetchall()
+    for row in rows:
+        tx.execute("DELETE FROM waiting_receipts WHERE id = ?", (row[0],))
+    return [Receipt(ReceiptStatus(r[1]), r[2], r[3], r[4], from_ms(r[5]), r[6]) for r in rows]

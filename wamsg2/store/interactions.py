@@ -1,0 +1,86 @@
+"""What contacts wrote to us, and what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from wamsg2.model import Decision, ReplyOutcome
+from wamsg2.store.times import from_ms, to_ms
+from wamsg2.store.writer import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A row to be: one thing that somebody wrote."""
+
+    event_id: int | None
+    contact_id: int | None
+    type: str
+    text: str
+    wa_id: str
+    quoted_id: str | None
+    sender_phone: str | None
+    sender_chat: str | None
+    reply_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingReply:
+    """A stored reply that overtook its Message 1."""
+
+    id: int
+    quoted_id: str | None
+    reply_at: datetime
+    received_at: datetime
+
+
+def add(tx: Tx, interaction: Interaction, decision: Decision) -> int:
+    """Store an interaction with its outcome; its id."""
+    row = tx.execute(
+        """INSERT INTO interactions (event_id, contact_id, campaign_id, message_id, type, outcome, text, wa_id,
+                                     quoted_id, sender_phone, sender_chat, reply_at, received_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+        (
+            interaction.event_id,
+            interaction.contact_id,
+            decision.campaign_id,
+            decision.message_1_id,
+            interaction.type,
+            decision.outcome.value,
+            interaction.text,
+            interaction.wa_id,
+            interaction.quoted_id,
+            interaction.sender_phone,
+            interaction.sender_chat,
+            to_ms(interaction.reply_at),
+            to_ms(interaction.received_at),
+        ),
+    ).fetchone()
+    return int(row[0])
+
+
+def waiting_for(tx: Tx, message_1_id: int) -> list[WaitingReply]:
+    """The replies that wait for this Message 1, oldest first."""
+    rows = tx.execute(
+        """SELECT id, quoted_id, reply_at, received_at FROM interactions
+           WHERE message_id = ? AND outcome = ? ORDER BY reply_at, id""",
+        (message_1_id, ReplyOutcome.WAITING_FOR_MESSAGE_1.value),
+    ).fetchall()
+    return [WaitingReply(r[0], r[1], from_ms(r[2]), from_ms(r[3])) for r in rows]
+
+
+def set_decision(tx: Tx, interaction_id: int, decision: Decision) -> None:
+    """Store what was decided of a reply that waited."""
+    tx.execute(
+        "UPDATE interactions SET outcome = ?, campaign_id = ?, message_id = ? WHERE id = ?",
+        (decision.outcome.value, decision.campaign_id, decision.message_1_id, interaction_id),
+    )
+
+
+def mark_recipient(tx: Tx, contact_id: int, campaign_id: int, at: datetime, *, opted_out: bool) -> None:
+    """Note on the recipient that they have replied in this campaign (or opted out in it), the first time."""
+    column = "opted_out_at" if opted_out else "replied_at"
+    tx.execute(
+        f"UPDATE recipients SET {column} = ?1 WHERE campaign_id = ?2 AND contact_id = ?3 AND {column} IS NULL",  # noqa: S608 - one of two constants
+        (to_ms(at), campaign_id, contact_id),
+    )

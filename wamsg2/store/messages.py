@@ -1,0 +1,288 @@
+"""Messages: the queue, claims, and what became of each."""
+
+import json
+from datetime import datetime
+
+from wamsg2.model import (
+    CampaignStatus,
+    Doubt,
+    Message,
+    Message1,
+    MessageStatus,
+    ReceiptStatus,
+    Step,
+)
+from wamsg2.store.times import from_ms, to_ms
+from wamsg2.store.writer import Tx
+
+_MESSAGE = """SELECT m.id, m.contact_id, m.campaign_id, m.step, m.status, m.attempt, m.reference, m.attempted_at,
+                     c.opted_out, g.status
+              FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id """
+
+
+def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str] | None) -> Message | None:
+    if row is None:
+        return None
+    return Message(
+        row[0],
+        row[1],
+        row[2],
+        Step(row[3]),
+        MessageStatus(row[4]),
+        row[5],
+        row[6],
+        from_ms(row[7]),
+        bool(row[8]),
+        CampaignStatus(row[9]),
+    )
+
+
+def by_id(tx: Tx, message_id: int) -> Message | None:
+    """The message with this id."""
+    return _message(tx.execute(_MESSAGE + "WHERE m.id = ?", (message_id,)).fetchone())
+
+
+def by_provider_ids(tx: Tx, *, reference: str | None, queue_id: str | None, wa_id: str | None) -> Message | None:
+    """The message that any of the three ids names; events put either provider id in either place."""
+    for where, values in (
+        ("m.reference = ?", (reference,)),
+        ("m.queue_id IN (?, ?)", (queue_id, wa_id)),
+        ("m.wa_id IN (?, ?)", (wa_id, queue_id)),
+    ):
+        if any(values) and (found := _message(tx.execute(f"{_MESSAGE}WHERE {where} LIMIT 1", values).fetchone())):
+            return found
+    return None
+
+
+def message_1s_of(tx: Tx, contact_id: int) -> list[Message1]:
+    """Every Message 1 of a contact, as the rules of a reply see it."""
+    rows = tx.execute(
+        """SELECT m.id, m.campaign_id, g.status, g.message_2 IS NOT NULL, m.status,
+                  coalesce(m.sent_at, m.attempted_at),
+                  EXISTS (SELECT 1 FROM messages x
+                          WHERE x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2)
+           FROM messages m JOIN campaigns g ON g.id = m.campaign_id
+           WHERE m.contact_id = ? AND m.step = 1""",
+        (contact_id,),
+    ).fetchall()
+    return [
+        Message1(r[0], r[1], CampaignStatus(r[2]), bool(r[3]), MessageStatus(r[4]), from_ms(r[5]), bool(r[6]))
+        for r in rows
+    ]
+
+
+def message_1_id(tx: Tx, contact_id: int, provider_id: str) -> int | None:
+    """The id of the contact's Message 1 that the provider knows under this id."""
+    row = tx.execute(
+        "SELECT id FROM messages WHERE contact_id = ?1 AND step = 1 AND (wa_id = ?2 OR queue_id = ?2)",
+        (contact_id, provider_id),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def reference_keys(tx: Tx, campaign_id: int, contact_id: int) -> tuple[str, str]:
+    """What a reference is made of: the campaign's key and the contact's phone key."""
+    row = tx.execute(
+        "SELECT g.key, c.phone_key FROM campaigns g, contacts c WHERE g.id = ? AND c.id = ?",
+        (campaign_id, contact_id),
+    ).fetchone()
+    return str(row[0]), str(row[1])
+
+
+def add_message_2(
+    tx: Tx,
+    *,
+    contact_id: int,
+    campaign_id: int,
+    reference: str,
+    reply_at: datetime,
+    due_at: datetime,
+    now: datetime,
+) -> bool:
+    """Queue a Message 2; False where one exists, whatever its status: the unique index is the judge."""
+    cursor = tx.execute(
+        """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reply_at, created_at, due_at)
+           VALUES (?, ?, 2, 'queued', ?, ?, ?, ?) ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
+        (contact_id, campaign_id, reference, to_ms(reply_at), to_ms(now), to_ms(due_at)),
+    )
+    return cursor.rowcount == 1
+
+
+def cancel_queued_of(tx: Tx, contact_id: int, reason: str) -> int:
+    """Cancel every queued message to a contact; how many were."""
+    cursor = tx.execute(
+        "UPDATE messages SET status = 'cancelled', reason = ? WHERE contact_id = ? AND status = 'queued'",
+        (reason, contact_id),
+    )
+    return cursor.rowcount
+
+
+# --- the queue ---------------------------------------------------------------------------------------------
+
+# Both look up the head of each running campaign's queue in messages_queue: cost grows with running campaigns,
+# not with messages.
+_NEXT_MESSAGE_2 = """
+    SELECT (SELECT id FROM messages WHERE campaign_id = g.id AND step = 2 AND status = 'queued' AND due_at <= ?1
+            ORDER BY due_at LIMIT 1) AS head
+    FROM campaigns g WHERE g.status = 'running' AND head IS NOT NULL
+    ORDER BY (SELECT due_at FROM messages WHERE id = head), head LIMIT 1"""
+_NEXT_MESSAGE_1 = """
+    SELECT (SELECT id FROM messages WHERE campaign_id = g.id AND step = 1 AND status = 'queued' AND due_at <= ?1
+            ORDER BY due_at LIMIT 1) AS head
+    FROM campaigns g WHERE g.status = 'running' AND head IS NOT NULL ORDER BY g.turn, g.id LIMIT 1"""
+_NEXT_DUE = """
+    SELECT min((SELECT min(due_at) FROM messages WHERE campaign_id = g.id AND step = s.step AND status = 'queued'))
+    FROM campaigns g, (SELECT 1 AS step UNION ALL SELECT 2) s WHERE g.status = 'running'"""
+
+
+def next_in_line(tx: Tx, due_before: datetime) -> int | None:
+    """The message whose turn it is: Message 2 by age, else Message 1 by turns between the running campaigns."""
+    for query in (_NEXT_MESSAGE_2, _NEXT_MESSAGE_1):
+        if row := tx.execute(query, (to_ms(due_before),)).fetchone():
+            return int(row[0])
+    return None
+
+
+def next_due_at(tx: Tx) -> datetime | None:
+    """When the earliest queued message of a running campaign falls due."""
+    due_at_ms: int | None = tx.execute(_NEXT_DUE).fetchone()[0]
+    return from_ms(due_at_ms)
+
+
+def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, datetime]:
+    """What a claim is made of: campaign, text with variables, their values, phone, due time."""
+    name, text, values, phone, due_at = tx.execute(
+        """SELECT g.name, CASE m.step WHEN 1 THEN g.message_1 ELSE coalesce(g.message_2, '') END,
+                  coalesce(r.variables, '{}'), c.phone, m.due_at
+           FROM messages m JOIN campaigns g ON g.id = m.campaign_id JOIN contacts c ON c.id = m.contact_id
+           LEFT JOIN recipients r ON r.campaign_id = m.campaign_id AND r.contact_id = m.contact_id
+           WHERE m.id = ?""",
+        (message_id,),
+    ).fetchone()
+    return name, text, json.loads(values), phone, from_ms(due_at)
+
+
+def claim(tx: Tx, message: Message, text: str, now: datetime) -> None:
+    """Queued to sending, with the text and the next attempt; a Message 1 ends its campaign's turn."""
+    tx.execute(
+        """UPDATE messages SET status = 'sending', attempt = attempt + 1, text = ?, attempted_at = ?, reason = NULL
+           WHERE id = ? AND status = 'queued'""",
+        (text, to_ms(now), message.id),
+    )
+    if message.step is Step.MESSAGE_1:
+        tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'last_turn'")
+        tx.execute(
+            "UPDATE campaigns SET turn = (SELECT value FROM totals WHERE name = 'last_turn') WHERE id = ?",
+            (message.campaign_id,),
+        )
+
+
+# --- what became of it -------------------------------------------------------------------------------------
+
+_CERTAIN = "uncertain_since = NULL, absent_since = NULL, look_ups = 0, look_up_at = NULL"
+
+
+def release(
+    tx: Tx, message_id: int, status: MessageStatus, *, reason: str | None, due_at: datetime | None = None
+) -> None:
+    """End a claim without a send: back to queued (later, if `due_at` is given), cancelled or failed."""
+    tx.execute(
+        f"UPDATE messages SET status = ?, reason = ?, due_at = coalesce(?, due_at), {_CERTAIN} WHERE id = ?",  # noqa: S608 - constant
+        (status.value, reason, to_ms(due_at), message_id),
+    )
+
+
+def set_started(tx: Tx, message_id: int, started_at: datetime) -> None:
+    """Correct the start of the attempt from its claim to its request."""
+    tx.execute("UPDATE messages SET attempted_at = ? WHERE id = ?", (to_ms(started_at), message_id))
+
+
+def set_uncertain(tx: Tx, message_id: int, *, reason: str, since: datetime, look_up_at: datetime) -> None:
+    """Nobody knows whether it was accepted."""
+    tx.execute(
+        """UPDATE messages SET status = 'uncertain', reason = ?, uncertain_since = ?, absent_since = NULL,
+                  look_ups = 0, look_up_at = ? WHERE id = ?""",
+        (reason, to_ms(since), to_ms(look_up_at), message_id),
+    )
+
+
+def learn_ids(tx: Tx, message_id: int, *, queue_id: str | None, wa_id: str | None) -> tuple[str | None, str | None]:
+    """Fill in the provider's ids where they are not known yet; both as they stand now."""
+    row = tx.execute(
+        """UPDATE messages SET queue_id = coalesce(queue_id, ?), wa_id = coalesce(wa_id, ?) WHERE id = ?
+           RETURNING queue_id, wa_id""",
+        (queue_id, wa_id, message_id),
+    ).fetchone()
+    return row[0], row[1]
+
+
+def went_out(
+    tx: Tx, message_id: int, status: MessageStatus, *, provider_sent_at: datetime | None, now: datetime
+) -> None:
+    """It was accepted. The provider's own time is preferred: replies are stamped by the same clock."""
+    tx.execute(
+        f"""UPDATE messages SET status = ?1, {_CERTAIN},
+                   reason = CASE ?1 WHEN 'failed' THEN reason END,
+                   provider_sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at),
+                   sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at, sent_at, attempted_at, ?3)
+            WHERE id = ?4""",  # noqa: S608 - constant
+        (status.value, to_ms(provider_sent_at), to_ms(now), message_id),
+    )
+
+
+def mark_reported(tx: Tx, message_id: int, receipt: ReceiptStatus, at: datetime, reason: str | None) -> None:
+    """Keep when each thing was reported, and the reason of a failure that came too late to count."""
+    match receipt:
+        case ReceiptStatus.SENT:
+            pass
+        case ReceiptStatus.DELIVERED:
+            tx.execute(
+                "UPDATE messages SET delivered_at = coalesce(min(delivered_at, ?1), ?1) WHERE id = ?2",
+                (to_ms(at), message_id),
+            )
+        case ReceiptStatus.READ:
+            tx.execute(
+                "UPDATE messages SET read_at = coalesce(min(read_at, ?1), ?1) WHERE id = ?2", (to_ms(at), message_id)
+            )
+        case ReceiptStatus.FAILED:
+            tx.execute("UPDATE messages SET note = ? WHERE id = ?", (reason, message_id))
+
+
+def set_failed(tx: Tx, message_id: int, reason: str) -> None:
+    """It was refused, or reported as failed."""
+    tx.execute(
+        f"UPDATE messages SET status = 'failed', reason = ?, {_CERTAIN} WHERE id = ?",  # noqa: S608 - constant
+        (reason, message_id),
+    )
+
+
+# --- doubt -------------------------------------------------------------------------------------------------
+
+
+def sending(tx: Tx) -> list[Message]:
+    """Every message that is claimed."""
+    rows = tx.execute(_MESSAGE + "WHERE m.status = 'sending' ORDER BY m.id").fetchall()
+    return [message for row in rows if (message := _message(row))]
+
+
+def next_doubt(tx: Tx, now: datetime) -> tuple[Doubt | None, datetime | None]:
+    """The uncertain message that is due for a look-up, or else when the next one will be."""
+    row = tx.execute(
+        """SELECT id, attempt, reference, uncertain_since, absent_since, look_ups, look_up_at FROM messages
+           WHERE status = 'uncertain' ORDER BY look_up_at LIMIT 1"""
+    ).fetchone()
+    if row is None:
+        return None, None
+    due_at = from_ms(row[6])
+    if due_at > now:
+        return None, due_at
+    return Doubt(row[0], row[1], row[2], from_ms(row[3]), from_ms(row[4]), row[5]), due_at
+
+
+def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up_at: datetime) -> None:
+    """Note a look-up that settled nothing, and when to look again."""
+    tx.execute(
+        """UPDATE messages SET look_ups = look_ups + 1, absent_since = ?, look_up_at = ?
+           WHERE id = ? AND status = 'uncertain'""",
+        (to_ms(absent_since), to_ms(look_up_at), message_id),
+    )

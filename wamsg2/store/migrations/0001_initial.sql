@@ -1,0 +1,210 @@
+-- Times are INTEGER milliseconds UTC. The CHECKs repeat the rules, so that a wrong row cannot be written at all.
+
+CREATE TABLE contacts (
+    id          INTEGER PRIMARY KEY,
+    phone       TEXT NOT NULL,         -- E.164 as first imported: what we write to
+    phone_key   TEXT NOT NULL UNIQUE,  -- one spelling for all national spellings of the number
+    opted_out   INTEGER NOT NULL DEFAULT 0 CHECK (opted_out IN (0, 1)),
+    consent_at  INTEGER,               -- when the last STOP or START was written
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+-- Chat ids that cannot be derived from the number: …@lid, and …@c.us in a spelling of its own.
+CREATE TABLE chat_ids (
+    chat_id     TEXT PRIMARY KEY,
+    contact_id  INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chat_ids_contact ON chat_ids (contact_id);
+
+CREATE TABLE campaigns (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT NOT NULL UNIQUE,
+    key          TEXT NOT NULL,        -- random; keys the references of its messages
+    status       TEXT NOT NULL CHECK (status IN ('draft', 'running', 'paused', 'cancelled')),
+    message_1    TEXT NOT NULL,
+    message_2    TEXT,
+    turn         INTEGER NOT NULL DEFAULT 0,  -- number of the last Message 1 claim: the lowest goes next
+    created_at   INTEGER NOT NULL,
+    launched_at  INTEGER,
+    CHECK (status NOT IN ('running', 'paused') OR launched_at IS NOT NULL)
+) STRICT;
+CREATE INDEX campaigns_status ON campaigns (status, turn);
+
+-- A contact in a campaign.
+CREATE TABLE recipients (
+    campaign_id   INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+    contact_id    INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
+    variables     TEXT NOT NULL,       -- JSON object: column -> value
+    replied_at    INTEGER,             -- first reply that belongs to this campaign
+    opted_out_at  INTEGER,             -- first opt-out word that belongs to this campaign
+    PRIMARY KEY (campaign_id, contact_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recipients_contact ON recipients (contact_id);
+
+CREATE TABLE messages (
+    id                INTEGER PRIMARY KEY,
+    contact_id        INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
+    campaign_id       INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+    step              INTEGER NOT NULL CHECK (step IN (1, 2)),
+    status            TEXT NOT NULL CHECK (status IN ('queued', 'sending', 'sent', 'delivered', 'read',
+                                                      'failed', 'cancelled', 'uncertain')),
+    reference         TEXT NOT NULL UNIQUE,
+    attempt           INTEGER NOT NULL DEFAULT 0,
+    text              TEXT,            -- as rendered for the last attempt
+    queue_id          TEXT,            -- the provider's id of the queued message
+    wa_id             TEXT,            -- WhatsApp's id of the message
+    created_at        INTEGER NOT NULL,
+    due_at            INTEGER NOT NULL,
+    reply_at          INTEGER,         -- Message 2: when the reply was written that it answers
+    attempted_at      INTEGER,         -- start of the last request
+    sent_at           INTEGER,         -- when it went out: the provider's word if known, else attempted_at
+    provider_sent_at  INTEGER,
+    delivered_at      INTEGER,
+    read_at           INTEGER,
+    uncertain_since   INTEGER,
+    absent_since      INTEGER,         -- since when every look-up says that it never arrived
+    look_ups          INTEGER NOT NULL DEFAULT 0,
+    look_up_at        INTEGER,
+    reason            TEXT,            -- why failed, cancelled, uncertain or put back
+    note              TEXT,            -- what was reported too late to count
+    CHECK ((step = 2) = (reply_at IS NOT NULL)),
+    CHECK (status NOT IN ('sent', 'delivered', 'read') OR sent_at IS NOT NULL),
+    CHECK (status NOT IN ('sending', 'uncertain') OR (attempted_at IS NOT NULL AND attempt > 0 AND text IS NOT NULL)),
+    CHECK ((status = 'uncertain') = (look_up_at IS NOT NULL)),
+    CHECK (status NOT IN ('failed', 'cancelled', 'uncertain') OR reason IS NOT NULL)
+) STRICT;
+-- The judge of "once" (contract §1, reply 7; promise P1).
+CREATE UNIQUE INDEX messages_once ON messages (contact_id, campaign_id, step);
+CREATE INDEX messages_queue ON messages (campaign_id, step, due_at) WHERE status = 'queued';
+CREATE INDEX messages_queued_contact ON messages (contact_id) WHERE status = 'queued';
+CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
+CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
+CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
+CREATE INDEX messages_wa_id ON messages (wa_id) WHERE wa_id IS NOT NULL;
+CREATE INDEX messages_window ON messages (campaign_id, sent_at) WHERE step = 1 AND sent_at IS NOT NULL;
+
+-- Raw webhook events, each once by what it says.
+CREATE TABLE events (
+    id           INTEGER PRIMARY KEY,
+    identity     BLOB NOT NULL UNIQUE,
+    name         TEXT NOT NULL,
+    result       TEXT NOT NULL CHECK (result IN ('accepted', 'ignored')),
+    body         BLOB NOT NULL,
+    received_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_received ON events (received_at);
+
+CREATE TABLE interactions (
+    id            INTEGER PRIMARY KEY,
+    event_id      INTEGER REFERENCES events (id) ON DELETE SET NULL,
+    contact_id    INTEGER REFERENCES contacts (id) ON DELETE CASCADE,
+    campaign_id   INTEGER REFERENCES campaigns (id) ON DELETE CASCADE,
+    message_id    INTEGER REFERENCES messages (id) ON DELETE SET NULL,  -- the Message 1 that it answers
+    type          TEXT NOT NULL,
+    outcome       TEXT NOT NULL CHECK (outcome IN (
+        'message_2_queued', 'message_2_exists', 'no_recent_message_1', 'waiting_for_message_1', 'no_message_2',
+        'campaign_cancelled', 'opted_out', 'opt_out', 'opt_in', 'unknown_contact', 'reaction')),
+    text          TEXT NOT NULL,
+    wa_id         TEXT NOT NULL,
+    quoted_id     TEXT,
+    sender_phone  TEXT,
+    sender_chat   TEXT,
+    reply_at      INTEGER NOT NULL,
+    received_at   INTEGER NOT NULL,
+    CHECK (outcome <> 'unknown_contact' OR contact_id IS NULL),
+    CHECK (outcome <> 'waiting_for_message_1' OR message_id IS NOT NULL)
+) STRICT;
+CREATE INDEX interactions_contact ON interactions (contact_id, reply_at);
+CREATE INDEX interactions_campaign ON interactions (campaign_id);
+CREATE INDEX interactions_event ON interactions (event_id);
+CREATE INDEX interactions_message ON interactions (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX interactions_unknown ON interactions (id) WHERE outcome = 'unknown_contact';
+
+-- Receipts that match no message yet; each leaves when an id of a message becomes known that it names.
+CREATE TABLE waiting_receipts (
+    id           INTEGER PRIMARY KEY,
+    status       TEXT NOT NULL CHECK (status IN ('sent', 'delivered', 'read', 'failed')),
+    reference    TEXT,
+    queue_id     TEXT,
+    wa_id        TEXT,
+    occurred_at  INTEGER,
+    reason       TEXT,
+    received_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX waiting_receipts_queue_id ON waiting_receipts (queue_id) WHERE queue_id IS NOT NULL;
+CREATE INDEX waiting_receipts_wa_id ON waiting_receipts (wa_id) WHERE wa_id IS NOT NULL;
+CREATE INDEX waiting_receipts_reference ON waiting_receipts (reference) WHERE reference IS NOT NULL;
+
+-- Counters, kept by the transactions that change the rows. `wamsg2 verify` recounts them.
+CREATE TABLE message_counts (
+    campaign_id  INTEGER NOT NULL REFERENCES campaigns (id) ON DELETE CASCADE,
+    step         INTEGER NOT NULL,
+    status       TEXT NOT NULL,
+    n            INTEGER NOT NULL,
+    PRIMARY KEY (campaign_id, step, status)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE campaign_counts (
+    campaign_id   INTEGER PRIMARY KEY REFERENCES campaigns (id) ON DELETE CASCADE,
+    contacts      INTEGER NOT NULL DEFAULT 0,
+    replied       INTEGER NOT NULL DEFAULT 0,
+    interactions  INTEGER NOT NULL DEFAULT 0,
+    opted_out     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE totals (
+    name   TEXT PRIMARY KEY,
+    value  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO totals (name, value)
+VALUES ('webhooks_received', 0), ('webhooks_duplicates', 0), ('unmatched', 0), ('last_turn', 0);
+
+CREATE TRIGGER campaigns_added AFTER INSERT ON campaigns BEGIN
+    INSERT INTO campaign_counts (campaign_id) VALUES (new.id);
+END;
+
+CREATE TRIGGER recipients_added AFTER INSERT ON recipients BEGIN
+    UPDATE campaign_counts SET contacts = contacts + 1 WHERE campaign_id = new.campaign_id;
+END;
+CREATE TRIGGER recipients_removed AFTER DELETE ON recipients BEGIN
+    UPDATE campaign_counts
+    SET contacts = contacts - 1, replied = replied - (old.replied_at IS NOT NULL),
+        opted_out = opted_out - (old.opted_out_at IS NOT NULL)
+    WHERE campaign_id = old.campaign_id;
+END;
+CREATE TRIGGER recipients_changed AFTER UPDATE OF replied_at, opted_out_at ON recipients BEGIN
+    UPDATE campaign_counts
+    SET replied = replied + (new.replied_at IS NOT NULL) - (old.replied_at IS NOT NULL),
+        opted_out = opted_out + (new.opted_out_at IS NOT NULL) - (old.opted_out_at IS NOT NULL)
+    WHERE campaign_id = new.campaign_id;
+END;
+
+CREATE TRIGGER messages_added AFTER INSERT ON messages BEGIN
+    INSERT INTO message_counts (campaign_id, step, status, n) VALUES (new.campaign_id, new.step, new.status, 1)
+    ON CONFLICT (campaign_id, step, status) DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER messages_removed AFTER DELETE ON messages BEGIN
+    UPDATE message_counts SET n = n - 1
+    WHERE campaign_id = old.campaign_id AND step = old.step AND status = old.status;
+END;
+CREATE TRIGGER messages_moved AFTER UPDATE OF status ON messages WHEN new.status <> old.status BEGIN
+    UPDATE message_counts SET n = n - 1
+    WHERE campaign_id = old.campaign_id AND step = old.step AND status = old.status;
+    INSERT INTO message_counts (campaign_id, step, status, n) VALUES (new.campaign_id, new.step, new.status, 1)
+    ON CONFLICT (campaign_id, step, status) DO UPDATE SET n = n + 1;
+END;
+
+CREATE TRIGGER interactions_added AFTER INSERT ON interactions BEGIN
+    UPDATE campaign_counts SET interactions = interactions + 1 WHERE campaign_id = new.campaign_id;
+    UPDATE totals SET value = value + 1 WHERE name = 'unmatched' AND new.outcome = 'unknown_contact';
+END;
+CREATE TRIGGER interactions_removed AFTER DELETE ON interactions BEGIN
+    UPDATE campaign_counts SET interactions = interactions - 1 WHERE campaign_id = old.campaign_id;
+    UPDATE totals SET value = value - 1 WHERE name = 'unmatched' AND old.outcome = 'unknown_contact';
+END;
+CREATE TRIGGER interactions_changed AFTER UPDATE OF campaign_id, outcome ON interactions BEGIN
+    UPDATE campaign_counts SET interactions = interactions - 1 WHERE campaign_id = old.campaign_id;
+    UPDATE campaign_counts SET interactions = interactions + 1 WHERE campaign_id = new.campaign_id;
+    UPDATE totals SET value = value + (new.outcome = 'unknown_contact') - (old.outcome = 'unknown_contact')
+    WHERE name = 'unmatched' AND new.outcome <> old.outcome;
+END;

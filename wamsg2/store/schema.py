@@ -1,0 +1,64 @@
+"""Migrations: numbered ``.sql`` files, each applied once in one transaction, counted in ``PRAGMA user_version``."""
+
+import sqlite3
+from importlib import resources
+
+from wamsg2.model import WamsgError
+
+_MINIMUM_SQLITE = (3, 38, 0)
+
+
+class SchemaError(WamsgError):
+    """The database cannot be used by this version of the program."""
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Number and text of every migration, in order."""
+    files = [f for f in resources.files("wamsg2.store").joinpath("migrations").iterdir() if f.name.endswith(".sql")]
+    return sorted((int(f.name.split("_", 1)[0]), f.read_text(encoding="utf-8")) for f in files)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date; safe while another process does the same.
+
+    Raises:
+        SchemaError: the database was written by a newer version, or SQLite is too old.
+    """
+    if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
+        raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or newer is needed")
+    known = migrations()
+    newest = known[-1][0]
+    if (found := _version(connection)) == newest:
+        return
+    for number, script in known:
+        # The version is read again under the write lock: another process may have migrated meanwhile.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = _version(connection)
+            if number == found + 1:
+                for statement in _statements(script):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    if (found := _version(connection)) > newest:
+        raise SchemaError(
+            f"the database has schema version {found}, newer than this program knows ({newest}): update wamsg2"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> list[str]:
+    """Split at statement ends as SQLite sees them; ``executescript`` would commit on its own."""
+    statements, pending = [], ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements

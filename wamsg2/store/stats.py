@@ -1,0 +1,105 @@
+"""What the counters say: read for people and monitors, through the reader, never by counting rows."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import aiosqlite
+
+from wamsg2.model import OPEN, CampaignStatus, MessageStatus, Step
+from wamsg2.store.times import from_ms, to_ms
+
+Counts = dict[Step, dict[MessageStatus, int]]
+
+
+def _no_messages() -> Counts:
+    return {step: dict.fromkeys(MessageStatus, 0) for step in Step}
+
+
+@dataclass(slots=True)
+class CampaignStats:
+    """A campaign in figures; `status` is the stored one."""
+
+    id: int
+    name: str
+    status: CampaignStatus
+    created_at: datetime
+    launched_at: datetime | None
+    contacts: int
+    replied: int
+    interactions: int
+    opted_out: int
+    last_sent_at: datetime | None
+    messages: Counts = field(default_factory=_no_messages)
+
+    @property
+    def open_messages(self) -> int:
+        """How many messages are queued, sending or uncertain."""
+        return sum(self.messages[step][status] for step in Step for status in OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """What is due and what is in doubt."""
+
+    oldest_due_at: datetime | None
+    uncertain_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookStats:
+    """Events since the database was made."""
+
+    received: int
+    duplicates: int
+    unmatched: int
+    last_received_at: datetime | None
+
+
+async def campaigns(reader: aiosqlite.Connection, name: str | None = None) -> list[CampaignStats]:
+    """All campaigns, or the one of this name, oldest first."""
+    rows = await reader.execute_fetchall(
+        """SELECT g.id, g.name, g.status, g.created_at, g.launched_at, c.contacts, c.replied, c.interactions,
+                  c.opted_out,
+                  (SELECT max(sent_at) FROM messages WHERE campaign_id = g.id AND step = 1 AND sent_at IS NOT NULL)
+           FROM campaigns g JOIN campaign_counts c ON c.campaign_id = g.id
+           WHERE ?1 IS NULL OR g.name = ?1 ORDER BY g.id""",
+        (name,),
+    )
+    found = {
+        r[0]: CampaignStats(
+            r[0], r[1], CampaignStatus(r[2]), from_ms(r[3]), from_ms(r[4]), r[5], r[6], r[7], r[8], from_ms(r[9])
+        )
+        for r in rows
+    }
+    for campaign_id, step, status, n in await reader.execute_fetchall(
+        "SELECT campaign_id, step, status, n FROM message_counts"
+    ):
+        if campaign_id in found:
+            found[campaign_id].messages[Step(step)][MessageStatus(status)] = n
+    return list(found.values())
+
+
+async def queue(reader: aiosqlite.Connection, now: datetime) -> QueueStats:
+    """The oldest message that is due in a running campaign, and the oldest doubt."""
+    ((due_ms, since_ms),) = await reader.execute_fetchall(
+        """SELECT
+             (SELECT min((SELECT min(due_at) FROM messages
+                          WHERE campaign_id = g.id AND step = s.step AND status = 'queued' AND due_at <= ?))
+              FROM campaigns g, (SELECT 1 AS step UNION ALL SELECT 2) s WHERE g.status = 'running'),
+             (SELECT min(uncertain_since) FROM messages WHERE status = 'uncertain')""",
+        (to_ms(now),),
+    )
+    return QueueStats(from_ms(due_ms), from_ms(since_ms))
+
+
+async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
+    """Counters of the webhook listener that are on disk."""
+    rows = await reader.execute_fetchall("SELECT name, value FROM totals")
+    totals = {str(row[0]): int(row[1]) for row in rows}
+    ((last_ms,),) = await reader.execute_fetchall("SELECT max(received_at) FROM events")
+    return WebhookStats(
+        totals["webhooks_received"] + totals["webhooks_duplicates"],
+        totals["webhooks_duplicates"],
+        totals["unmatched"],
+        from_ms(last_ms),
+    )

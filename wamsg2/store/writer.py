@@ -1,0 +1,212 @@
+"""The group-commit writer: everything that waits is committed in one transaction, then everyone is told.
+
+One fsync is shared by all callers that queued while the one before was under way, so a durable webhook costs a
+fraction of a commit.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from wamsg2.model import WamsgError
+
+T = TypeVar("T")
+
+#: So many units share a commit at the most: bounds the time a unit waits behind others.
+_BATCH_UNITS = 256
+#: So many units may wait: beyond, callers are refused and webhooks answered with 503 (the provider retries).
+_WAITING_UNITS = 10_000
+
+
+class StoreUnavailableError(WamsgError):
+    """The database cannot be written now (full, locked, failing, or too much waits). Nothing was stored."""
+
+
+class Tx:
+    """What a unit of work gets: the open transaction, and a place for what must happen once it is on disk."""
+
+    __slots__ = ("_after", "execute", "executemany")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self._after: list[Callable[[], None]] = []
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call back on the event loop after the commit, before any caller of this commit goes on."""
+        self._after.append(callback)
+
+    def take_callbacks(self, start: int = 0) -> list[Callable[[], None]]:
+        """Remove and return the callbacks from number `start` on."""
+        taken = self._after[start:]
+        del self._after[start:]
+        return taken
+
+    def count_callbacks(self) -> int:
+        """How many callbacks wait."""
+        return len(self._after)
+
+
+Work = Callable[[Tx], T]
+CommitHook = Callable[[Literal["before", "after"], Sequence[Work[Any]]], None]
+
+
+class Unit(Generic[T]):
+    """One unit of work and the future of its result."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Work[T], future: asyncio.Future[T]) -> None:
+        self.work = work
+        self.future = future
+
+
+class _Settled:
+    """What became of a batch: results or errors in order, and the callbacks of those that were committed."""
+
+    __slots__ = ("after", "results")
+
+    def __init__(self, results: list[tuple[Any, BaseException | None]], after: list[Callable[[], None]]) -> None:
+        self.results = results
+        self.after = after
+
+
+def commit_batch(
+    connection: sqlite3.Connection, works: Sequence[Work[Any]], hook: CommitHook | None = None
+) -> _Settled:
+    """Run units in one transaction, each in a savepoint: one that fails takes only itself back."""
+    results: list[tuple[Any, BaseException | None]] = []
+    tx = Tx(connection)
+    execute = connection.execute
+    try:
+        execute("BEGIN IMMEDIATE")
+        for work in works:
+            execute("SAVEPOINT unit")
+            callbacks = tx.count_callbacks()
+            try:
+                results.append((work(tx), None))
+            except sqlite3.OperationalError:
+                raise  # disk full, I/O error: the whole transaction is in doubt
+            except Exception as error:  # noqa: BLE001 - handed to the caller, whose future raises it
+                execute("ROLLBACK TO unit")
+                tx.take_callbacks(callbacks)
+                results.append((None, error))
+            execute("RELEASE unit")
+        if hook:
+            hook("before", works)
+        execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            execute("ROLLBACK")
+        refused = StoreUnavailableError(f"the database cannot be written: {error}")
+        return _Settled([(None, refused)] * len(works), [])
+    except BaseException:
+        if connection.in_transaction:
+            execute("ROLLBACK")
+        raise
+    if hook:
+        hook("after", works)
+    return _Settled(results, tx.take_callbacks())
+
+
+def _tell(units: Sequence[Unit[Any]], settled: _Settled) -> None:
+    for callback in settled.after:
+        callback()
+    for unit, (result, error) in zip(units, settled.results, strict=True):
+        if unit.future.done():  # its caller went away; the work stands
+            continue
+        if error is None:
+            unit.future.set_result(result)
+        else:
+            unit.future.set_exception(error)
+
+
+class Writer(Protocol):
+    """Runs units of work, in order, durably."""
+
+    def submit(self, work: Work[T]) -> "asyncio.Future[T]":
+        """Queue a unit; its future is done once it is on disk (or has failed).
+
+        Raises:
+            StoreUnavailableError: too much waits already.
+        """
+
+    def close(self) -> None:
+        """Finish what waits, then close the connection."""
+
+
+class InlineWriter:
+    """Commits on the caller's thread at once: for commands, tests and simulation."""
+
+    def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
+        self._connection = connection
+        self._hook = hook
+
+    def submit(self, work: Work[T]) -> "asyncio.Future[T]":
+        """Run and commit the unit now."""
+        unit = Unit(work, asyncio.get_running_loop().create_future())
+        _tell([unit], commit_batch(self._connection, [work], self._hook))
+        return unit.future
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+class ThreadWriter:
+    """One thread owns the connection and commits all that waits in one go."""
+
+    def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
+        self._connection = connection
+        self._hook = hook
+        self._waiting: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Unit[Any]] | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="wamsg2-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T]) -> "asyncio.Future[T]":
+        """Queue the unit for the next commit."""
+        if self._failure is not None or not self._thread.is_alive():
+            raise StoreUnavailableError("the writer has stopped")
+        if self._waiting.qsize() >= _WAITING_UNITS:
+            raise StoreUnavailableError("too many writes are waiting")
+        loop = asyncio.get_running_loop()
+        unit: Unit[T] = Unit(work, loop.create_future())
+        self._waiting.put((loop, unit))
+        return unit.future
+
+    def close(self) -> None:
+        """Finish what waits, then stop the thread and close the connection."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            closing = False
+            while not closing:
+                item = self._waiting.get()
+                batch: list[tuple[asyncio.AbstractEventLoop, Unit[Any]]] = []
+                while item is not None:
+                    batch.append(item)
+                    if len(batch) >= _BATCH_UNITS or self._waiting.empty():
+                        break
+                    item = self._waiting.get()
+                closing = item is None
+                if batch:
+                    self._commit([unit for _, unit in batch], batch[0][0])
+        finally:
+            self._connection.close()
+
+    def _commit(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            settled = commit_batch(self._connection, [unit.work for unit in units], self._hook)
+        except BaseException as error:
+            self._failure = error
+            settled = _Settled([(None, StoreUnavailableError(f"the writer has stopped: {error}"))] * len(units), [])
+            loop.call_soon_threadsafe(_tell, units, settled)
+            raise
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_tell, units, settled)

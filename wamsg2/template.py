@@ -1,0 +1,63 @@
+"""``{{variables}}`` in message texts."""
+
+import re
+from collections.abc import Mapping
+
+_VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+#: Wassenger's limit on one text (third-party report; a longer text is refused before it is queued).
+TEXT_LIMIT_CHARACTERS = 4096
+
+
+class TemplateError(ValueError):
+    """The text cannot be rendered; the message names the variable."""
+
+
+def variables(text: str) -> tuple[str, ...]:
+    """The names between double braces, in order of first appearance.
+
+    Raises:
+        TemplateError: an empty name, or braces that do not pair.
+    """
+    names = tuple(dict.fromkeys(_VARIABLE.findall(text)))
+    if "" in names:
+        raise TemplateError("empty variable {{}}")
+    rest = _VARIABLE.sub("", text)
+    if "{{" in rest or "}}" in rest:
+        raise TemplateError("double braces that do not pair")
+    return names
+
+
+def check(text: str) -> None:
+    """Whether the text can be a message at all.
+
+    Raises:
+        TemplateError: it is empty, or a variable is written wrongly.
+    """
+    if not text.strip():
+        raise TemplateError("the text is empty")
+    variables(text)
+
+
+def render(text: str, values: Mapping[str, str]) -> str:
+    """Put the values in.
+
+    Raises:
+        TemplateError: a variable has no value, or the result is empty or over the limit.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        found = values.get(name, "")
+        if not found:
+            message = f"no value for {{{{{name}}}}}"
+            raise TemplateError(message)
+        return found
+
+    rendered = _VARIABLE.sub(value, text)
+    if not rendered.strip():
+        raise TemplateError("the text is empty")
+    if len(rendered) > TEXT_LIMIT_CHARACTERS:
+        message = f"the text has {len(rendered)} characters, {TEXT_LIMIT_CHARACTERS} at the most"
+        raise TemplateError(message)
+    return rendered

@@ -1,0 +1,1 @@
+"""The vendor's room: every word of Wassenger's wire format is in here and nowhere else."""

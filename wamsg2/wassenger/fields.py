@@ -1,0 +1,95 @@
+"""Reading JSON whose shape nobody guarantees: each function takes anything and gives a value or None."""
+
+import json
+import math
+import re
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from wamsg2 import phone
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+JsonObject: TypeAlias = dict[str, Json]
+
+_QUEUE_ID = re.compile(r"[0-9a-f]{24}")
+_MILLISECONDS_FROM = 1e12  # as seconds this would be the year 33658
+
+
+def load(raw: bytes) -> Json:
+    """Parse JSON.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, or nested too deeply.
+    """
+    try:
+        parsed: Json = json.loads(raw.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return parsed
+
+
+def obj(value: Json) -> JsonObject:
+    """The object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Json) -> str | None:
+    """A non-empty string without surrounding space; whole numbers count. Half surrogates become U+FFFD."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**18 else None
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-8", "replace").decode("utf-8").strip() or None
+
+
+def first(*values: Json) -> str | None:
+    """The first of the values that is text."""
+    return next((found for value in values if (found := text(value))), None)
+
+
+def moment(*values: Json) -> datetime | None:
+    """The first of the values that is a time: epoch seconds, epoch milliseconds, or ISO 8601."""
+    return next((found for value in values if (found := _moment(value))), None)
+
+
+def _moment(value: Json) -> datetime | None:
+    try:
+        if isinstance(value, bool):
+            return None
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
+            value = int(value)
+        if isinstance(value, int | float):
+            if not math.isfinite(value) or value <= 0:
+                return None
+            return datetime.fromtimestamp(value / 1000 if value >= _MILLISECONDS_FROM else value, UTC)
+        if isinstance(value, str):
+            parsed = datetime.fromisoformat(value.strip())
+            return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def message_id(*values: Json) -> str | None:
+    """The first of the values that is a message id; a serialized ``true_<chat>_<id>`` gives its last part."""
+    found = first(*values)
+    if found and "@" in found and "_" in found:
+        return found.split("_")[2] if found.count("_") >= 2 else None
+    return found
+
+
+def is_queue_id(value: str) -> bool:
+    """Whether an id is of the outbound queue (24 hex digits in lower case), not WhatsApp's."""
+    return _QUEUE_ID.fullmatch(value) is not None
+
+
+def chat_ids(*values: Json) -> tuple[str, ...]:
+    """The values that are WhatsApp chat ids (``…@…``), each once, with one name for the two personal servers."""
+    found = (text(value) for value in values)
+    ids = (i.lower().replace("@s.whatsapp.net", "@c.us") for i in found if i and i.count("@") == 1)
+    return tuple(dict.fromkeys(ids))
+
+
+def phone_number(*values: Json) -> str | None:
+    """The first of the values that is a phone number, as E.164; a chat id is not one."""
+    return next((e164 for value in values if (found := text(value)) and (e164 := phone.from_digits(found))), None)

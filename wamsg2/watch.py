@@ -1,0 +1,38 @@
+"""Once a second: has a command changed the database, and do the loop and the writer still answer?"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from wamsg2.store.database import Store
+from wamsg2.store.writer import StoreUnavailableError
+from wamsg2.work import receiving
+
+log = structlog.get_logger()
+
+_INTERVAL_SECONDS = 1.0
+
+
+class Watch:
+    """Wakes the sender when another process wrote, and reports every round through the writer as a sign of life."""
+
+    def __init__(self, *, store: Store, signals: receiving.Signals, alive: Callable[[], None]) -> None:
+        self._store = store
+        self._signals = signals
+        self._alive = alive
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            await self.step()
+            await asyncio.sleep(_INTERVAL_SECONDS)
+
+    async def step(self) -> None:
+        """One round."""
+        try:
+            if await self._store.changed_elsewhere():
+                self._signals.wake()
+        except StoreUnavailableError as error:
+            log.warning("database.refused", reason=str(error))
+        self._alive()

@@ -1,0 +1,93 @@
+"""The public listener: Wassenger's webhooks and a health check. Nothing else answers here."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from wamsg2.inbox import Inbox
+from wamsg2.store.writer import StoreUnavailableError
+from wamsg2.wassenger import signature
+from wamsg2.wassenger.events import NotAnEventError
+
+log = structlog.get_logger()
+
+BODY_LIMIT_BYTES = 1024 * 1024
+_BODY_SECONDS = 10.0  #: Wassenger gives up on a webhook after as long.
+_RETRY_AFTER_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Who may post: the secret always, the signature where it is there or required."""
+
+    secrets: Sequence[str]
+    signing_secrets: Sequence[str] = ()
+    require_signature: bool = False
+
+
+class WebhookListener:
+    """The handlers of the public listener, and the count of what they refused."""
+
+    def __init__(self, *, inbox: Inbox, secrets: Secrets) -> None:
+        self._inbox = inbox
+        self._secrets = secrets
+        self.refused = 0
+        self.healthy = True
+
+    def application(self, path: str) -> web.Application:
+        """The aiohttp application with its two routes."""
+        app = web.Application(client_max_size=BODY_LIMIT_BYTES)
+        app.router.add_post(path, self.receive)
+        app.router.add_get("/healthz", self.healthz)
+        return app
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """One webhook: checked before it is read, stored before it is answered."""
+        given = (request.query.get(signature.SECRET_QUERY_KEY), request.headers.get(signature.SECRET_HEADER))
+        if not any(signature.secret_matches(secret, self._secrets.secrets) for secret in given if secret):
+            return self._refuse(401, "wrong or missing secret")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(413, "body over 1 MiB")
+        except TimeoutError:
+            return self._refuse(408, "body too slow")
+        except web.RequestPayloadError:
+            return self._refuse(400, "broken body")
+        if not self._is_signed(request.headers.get(signature.SIGNATURE_HEADER), body):
+            return self._refuse(401, "wrong or missing signature")
+        try:
+            result = await self._inbox.receive(body)
+        except NotAnEventError as error:
+            return self._refuse(400, str(error))
+        except StoreUnavailableError as error:
+            log.error("webhook.postponed", reason=str(error))  # noqa: TRY400 - the line says it all
+            return web.json_response(
+                {"error": "cannot be stored now"}, status=503, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)}
+            )
+        return web.json_response({"status": result.value})
+
+    def _is_signed(self, header: str | None, body: bytes) -> bool:
+        if not self._secrets.signing_secrets or (header is None and not self._secrets.require_signature):
+            return True
+        return signature.signature_matches(body, header or "", self._secrets.signing_secrets)
+
+    def _refuse(self, status: int, why: str) -> web.Response:
+        self.refused += 1
+        log.warning("webhook.refused", status=status, reason=why)
+        response = web.json_response({"error": why}, status=status)
+        response.force_close()  # a body may be left unread on this connection
+        return response
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """200 while events are taken, 503 otherwise."""
+        return health(ok=self.healthy)
+
+
+def health(*, ok: bool) -> web.Response:
+    """The answer of both health checks."""
+    return web.json_response({"status": "ok" if ok else "failing"}, status=200 if ok else 503)

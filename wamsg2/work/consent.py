@@ -1,0 +1,29 @@
+"""Opting out and in: from a contact's own word, or by hand."""
+
+from datetime import datetime
+
+from wamsg2.model import WamsgError
+from wamsg2.store import contacts, messages
+from wamsg2.store.writer import Tx
+
+
+def opt_out(tx: Tx, contact_id: int, written_at: datetime) -> int:
+    """From this commit on nothing is claimed for the contact; how many queued messages it cancelled [reply 8]."""
+    contacts.set_consent(tx, contact_id, opted_out=True, written_at=written_at)
+    return messages.cancel_queued_of(tx, contact_id, "contact opted out")
+
+
+def opt_out_number(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
+    """Opt a number out, known or not: an unknown one is kept, so that no import reaches it."""
+    return opt_out(tx, contacts.add(tx, phone, phone_key, now), now)
+
+
+def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
+    """Take a number's opt-out back.
+
+    Raises:
+        WamsgError: no such contact.
+    """
+    if (contact := contacts.by_phone_key(tx, phone_key)) is None:
+        raise WamsgError("there is no contact with this number")
+    contacts.set_consent(tx, contact.id, opted_out=False, written_at=now)

@@ -1,0 +1,38 @@
+"""Who is at the other end: from what the provider tells of a sender to a contact of ours."""
+
+from wamsg2 import phone
+from wamsg2.model import Contact, Sender
+from wamsg2.store import contacts
+from wamsg2.store.writer import Tx
+
+
+def phone_of_chat(chat_id: str) -> str | None:
+    """The number inside ``digits@c.us``; an ``…@lid`` is not a number."""
+    name, _, server = chat_id.partition("@")
+    return phone.from_digits(name) if server == "c.us" else None
+
+
+def phone_of(sender: Sender) -> str | None:
+    """The sender's number (E.164), told outright or inside a chat id."""
+    return sender.phone or next(filter(None, map(phone_of_chat, sender.chat_ids)), None)
+
+
+def identify(tx: Tx, sender: Sender, quoted_id: str | None) -> Contact | None:
+    """The contact of the quoted message, else of a known chat id, else of the number in any spelling [reply 2]."""
+    if quoted_id and (contact := contacts.by_message(tx, quoted_id)):
+        return contact
+    for chat_id in sender.chat_ids:
+        if contact := contacts.by_chat_id(tx, chat_id):
+            return contact
+    number = phone_of(sender)
+    return contacts.by_phone_key(tx, phone.key(number)) if number else None
+
+
+def learn(tx: Tx, contact: Contact, sender: Sender) -> None:
+    """Remember the sender's chat ids that cannot be derived from the contact's number."""
+    own_key = phone.key(contact.phone)
+    contacts.learn_chat_ids(
+        tx,
+        contact.id,
+        (c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != own_key),
+    )
