@@ -47,9 +47,8 @@ async def show(number: str, as_json: bool) -> None:  # noqa: FBT001 - click pass
             f"  {common.local(each['sent_at'])}{why}"
         )
     for each in person["interactions"]:
-        click.echo(
-            f"  {each['campaign'] or '-':<20} {each['type']:<10} {each['outcome']:<22} {common.local(each['reply_at'])}"
-        )
+        campaign, when = each["campaign"] or "-", common.local(each["reply_at"])
+        click.echo(f"  {campaign:<20} {each['type']:<10} {each['outcome']:<22} {when}")
 
 
 @contact.command("opt-out")

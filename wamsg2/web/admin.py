@@ -29,7 +29,7 @@ class AdminListener:
 
     def application(self) -> web.Application:
         """The aiohttp application with its routes."""
-        app = web.Application(middlewares=[web.middleware(self._guard)])
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/status", self.status)
         app.router.add_get("/healthz", self.healthz)
         app.router.add_get("/metrics", self.metrics)
@@ -38,6 +38,7 @@ class AdminListener:
         app.router.add_get("/", self.dashboard)
         return app
 
+    @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         # The page holds no data: it asks for the token, and sends it along with what it fetches.
         if self._token and request.path not in {"/", "/healthz"}:

@@ -1,0 +1,197 @@
+"""What happens to a message after its acceptance, and what people do about it."""
+
+import asyncio
+import time
+from datetime import datetime
+
+from wamsg2.sandbox.contacts import Behaviour, Reply, behaviour_of
+from wamsg2.sandbox.state import (
+    AcceptedMessage,
+    ChatMessage,
+    Notice,
+    World,
+    new_id,
+    new_inbound_wa_id,
+    new_outbound_wa_id,
+    now,
+)
+from wamsg2.sandbox.webhooks import Delivery, Event, Postman
+from wamsg2.sandbox.wire import Device, Json, Shape, chat_event, queue_event, wid_of
+
+#: People react to messages of this priority, and to no other.
+PRIORITY_OF_MESSAGE_1 = "normal"
+
+
+class Courier:
+    """Accepts messages, brings them to the contacts and brings their answers back, all told to the webhooks."""
+
+    def __init__(self, world: World, postman: Postman, device: Device) -> None:
+        self._world = world
+        self._postman = postman
+        self._device = device
+
+    def accept(self, body: Json, *, has_late_wa_id: bool) -> AcceptedMessage:
+        """Record a valid ``POST /v1/messages``; ``carry`` or ``carry_at_once`` takes it from there."""
+        phone = _text(body, "phone") or ""
+        message = AcceptedMessage(
+            id=new_id(),
+            wa_id=new_outbound_wa_id(),
+            phone=phone,
+            wid=wid_of(phone) if phone else next(str(body[key]) for key in ("group", "channel", "chat") if key in body),
+            reference=_text(body, "reference"),
+            message=_text(body, "message"),
+            priority=_text(body, "priority") or "normal",
+            device=self._device.id,
+            accepted_at=now(),
+            monotonic_seconds=time.monotonic(),
+            has_late_wa_id=has_late_wa_id,
+        )
+        self._world.ledger.accept(message)
+        self._world.watch(Notice("accepted", phone, f"{message.priority}: {message.message}"))
+        return message
+
+    def carry(self, message: AcceptedMessage) -> None:
+        """Send the message on after its delay, in the background."""
+        self._world.tasks.spawn(self._carry(message))
+
+    def carry_at_once(self, message: AcceptedMessage) -> list[Delivery]:
+        """Send the message on now; returns the deliveries of that news. The rest follows in the background."""
+        deliveries = self._send(message)
+        self._world.tasks.spawn(self._follow_up(message))
+        return deliveries
+
+    def inbound(
+        self,
+        phone: str,
+        text: str | None,
+        *,
+        at: datetime | None = None,
+        quoted: str | None = None,
+        wa_id: str | None = None,
+    ) -> ChatMessage:
+        """A contact writes: ``message:in:new``."""
+        ledger = self._world.ledger
+        message = ChatMessage(
+            wa_id=wa_id or new_inbound_wa_id(),
+            flow="inbound",
+            phone=phone,
+            body=text,
+            at=at or now(),
+            ack="delivered",
+            quoted=ledger.chat.get(quoted, quoted) if quoted else None,
+        )
+        ledger.chat[message.wa_id] = message
+        self._world.watch(Notice("reply", phone, text or ""))
+        self._tell("message:in:new", message, f"in/{ledger.count('in', phone)}")
+        return message
+
+    def react(self, phone: str, emoji: str, wa_id: str) -> None:
+        """A contact puts an emoji on one of our messages: ``message:reaction``."""
+        target = self._world.ledger.chat.get(wa_id)
+        reaction = ChatMessage(
+            wa_id=wa_id,
+            flow="inbound",
+            phone=phone,
+            body=target.body if target else None,
+            at=now(),
+            ack="delivered",
+            reaction=emoji,
+        )
+        self._world.watch(Notice("reaction", phone, emoji))
+        self._tell("message:reaction", reaction, f"reaction/{self._world.ledger.count('reaction', phone)}")
+
+    async def _carry(self, message: AcceptedMessage) -> None:
+        await self._pause("sent", message)
+        self._send(message)
+        await self._follow_up(message)
+
+    def _send(self, message: AcceptedMessage) -> list[Delivery]:
+        if message.phone and self._world.strikes("delivery_failure", message.phone):
+            message.failure_reason = "recipient is not a WhatsApp user"
+            return self._report(message, "failed")
+        message.sent_at = now()
+        self._world.ledger.chat[message.wa_id] = sent = ChatMessage(
+            wa_id=message.wa_id,
+            flow="outbound",
+            phone=message.phone,
+            body=message.message,
+            at=message.sent_at,
+            ack="sent",
+            reference=message.reference,
+        )
+        if self._world.settings.emits_out_new:
+            self._tell("message:out:new", sent, f"{message.subject}/new")
+        return self._report(message, "sent")
+
+    async def _follow_up(self, message: AcceptedMessage) -> None:
+        """Receipts, and what the contact does."""
+        if message.status == "failed" or not message.phone:
+            return
+        behaviour = self._behaviour_of(message.phone)
+        if message.priority == PRIORITY_OF_MESSAGE_1:
+            for reply in behaviour.replies:
+                self._world.tasks.spawn(self._do(reply, message))
+        await self._pause("delivered", message)
+        self._acknowledge(
+            message, "delivered", is_told=not self._world.strikes("missing_delivered", message.subject)
+        )
+        if behaviour.reads:
+            await self._pause("read", message)
+            self._acknowledge(message, "read")
+
+    async def _do(self, reply: Reply, message: AcceptedMessage) -> None:
+        await asyncio.sleep(reply.after_seconds)
+        if reply.is_reaction:
+            self.react(message.phone, reply.text, message.wa_id)
+        else:
+            self.inbound(message.phone, reply.text, quoted=message.wa_id if reply.quotes else None)
+
+    def _behaviour_of(self, phone: str) -> Behaviour:
+        settings = self._world.settings
+        scripted = settings.script(phone) if settings.script else None
+        return scripted or behaviour_of(phone, settings.habits, self._world.dice)
+
+    async def _pause(self, step: str, message: AcceptedMessage) -> None:
+        span = getattr(self._world.settings.delays, f"{step}_seconds")
+        await asyncio.sleep(self._world.dice.between_seconds(span, step, message.subject))
+
+    def _report(self, message: AcceptedMessage, status: str) -> list[Delivery]:
+        message.status = status
+        self._world.watch(Notice(status, message.phone, message.reference or ""))
+        name = f"message:out:{status}"
+        body = queue_event(name, message, self._device)
+        return self._postman.emit(Event(name, message.phone, f"{message.subject}/{status}", body))
+
+    def _acknowledge(self, message: AcceptedMessage, ack: str, *, is_told: bool = True) -> None:
+        message.status = ack
+        sent = self._world.ledger.chat[message.wa_id]
+        sent.ack = ack
+        self._world.watch(Notice(ack, message.phone, message.reference or ""))
+        if is_told:
+            # A receipt is known by its WhatsApp id alone: no reference comes with it.
+            self._emit_chat("message:out:ack", sent, f"{message.subject}/{ack}", Shape(), without_reference=True)
+
+    def _tell(self, name: str, message: ChatMessage, subject: str) -> None:
+        strikes = self._world.strikes
+        shape = Shape()
+        if message.flow == "inbound":
+            shape = Shape(
+                is_lid=strikes("lid_sender", message.phone),
+                is_nested=strikes("nested_shape", message.phone),
+                has_null_body=strikes("missing_body", message.phone),
+            )
+        self._emit_chat(name, message, f"{message.phone}/{subject}", shape)
+
+    def _emit_chat(
+        self, name: str, message: ChatMessage, subject: str, shape: Shape, *, without_reference: bool = False
+    ) -> None:
+        body = chat_event(name, message, self._device, shape)
+        data = body["data"]
+        if without_reference and isinstance(data, dict):
+            data.pop("reference", None)
+        self._postman.emit(Event(name, message.phone, subject, body))
+
+
+def _text(body: Json, name: str) -> str | None:
+    value = body.get(name)
+    return value if isinstance(value, str) else None
