@@ -37,7 +37,7 @@ class Courier:
             id=new_id(),
             wa_id=new_outbound_wa_id(),
             phone=phone,
-            wid=wid_of(phone) if phone else next(str(body[key]) for key in ("group", "channel", "chat") if key in body),
+            wid=wid_of(phone) if phone else str(body.get("group") or body.get("channel") or body["chat"]),
             reference=_text(body, "reference"),
             message=_text(body, "message"),
             priority=_text(body, "priority") or "normal",
@@ -100,6 +100,17 @@ class Courier:
         self._world.watch(Notice("reaction", phone, emoji))
         self._tell("message:reaction", reaction, f"reaction/{self._world.ledger.count('reaction', phone)}")
 
+    def shape_of(self, message: ChatMessage) -> Shape:
+        """How a message of a chat is written: what a contact sends may come in one of the odd shapes."""
+        if message.flow == "outbound":
+            return Shape()
+        strikes = self._world.strikes
+        return Shape(
+            is_lid=strikes("lid_sender", message.phone),
+            is_nested=strikes("nested_shape", message.phone),
+            has_null_body=strikes("missing_body", message.phone),
+        )
+
     async def _carry(self, message: AcceptedMessage) -> None:
         await self._pause("sent", message)
         self._send(message)
@@ -110,18 +121,22 @@ class Courier:
             message.failure_reason = "recipient is not a WhatsApp user"
             return self._report(message, "failed")
         message.sent_at = now()
+        if message.phone:
+            self._enter_chat(message, message.sent_at)
+        return self._report(message, "sent")
+
+    def _enter_chat(self, message: AcceptedMessage, at: datetime) -> None:
         self._world.ledger.chat[message.wa_id] = sent = ChatMessage(
             wa_id=message.wa_id,
             flow="outbound",
             phone=message.phone,
             body=message.message,
-            at=message.sent_at,
+            at=at,
             ack="sent",
             reference=message.reference,
         )
         if self._world.settings.emits_out_new:
-            self._tell("message:out:new", sent, f"{message.subject}/new")
-        return self._report(message, "sent")
+            self._emit_chat("message:out:new", sent, f"{message.subject}/new", Shape())
 
     async def _follow_up(self, message: AcceptedMessage) -> None:
         """Receipts, and what the contact does."""
@@ -132,9 +147,7 @@ class Courier:
             for reply in behaviour.replies:
                 self._world.tasks.spawn(self._do(reply, message))
         await self._pause("delivered", message)
-        self._acknowledge(
-            message, "delivered", is_told=not self._world.strikes("missing_delivered", message.subject)
-        )
+        self._acknowledge(message, "delivered", is_told=not self._world.strikes("missing_delivered", message.subject))
         if behaviour.reads:
             await self._pause("read", message)
             self._acknowledge(message, "read")
@@ -168,28 +181,13 @@ class Courier:
         sent.ack = ack
         self._world.watch(Notice(ack, message.phone, message.reference or ""))
         if is_told:
-            # A receipt is known by its WhatsApp id alone: no reference comes with it.
-            self._emit_chat("message:out:ack", sent, f"{message.subject}/{ack}", Shape(), without_reference=True)
+            self._emit_chat("message:out:ack", sent, f"{message.subject}/{ack}", Shape())
 
     def _tell(self, name: str, message: ChatMessage, subject: str) -> None:
-        strikes = self._world.strikes
-        shape = Shape()
-        if message.flow == "inbound":
-            shape = Shape(
-                is_lid=strikes("lid_sender", message.phone),
-                is_nested=strikes("nested_shape", message.phone),
-                has_null_body=strikes("missing_body", message.phone),
-            )
-        self._emit_chat(name, message, f"{message.phone}/{subject}", shape)
+        self._emit_chat(name, message, f"{message.phone}/{subject}", self.shape_of(message))
 
-    def _emit_chat(
-        self, name: str, message: ChatMessage, subject: str, shape: Shape, *, without_reference: bool = False
-    ) -> None:
-        body = chat_event(name, message, self._device, shape)
-        data = body["data"]
-        if without_reference and isinstance(data, dict):
-            data.pop("reference", None)
-        self._postman.emit(Event(name, message.phone, subject, body))
+    def _emit_chat(self, name: str, message: ChatMessage, subject: str, shape: Shape) -> None:
+        self._postman.emit(Event(name, message.phone, subject, chat_event(name, message, self._device, shape)))
 
 
 def _text(body: Json, name: str) -> str | None:

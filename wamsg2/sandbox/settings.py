@@ -1,7 +1,7 @@
 """What a sandbox is told when it is built."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wamsg2.sandbox.contacts import Habits, Script
 from wamsg2.sandbox.dice import Span
@@ -51,10 +51,10 @@ class SandboxSettings:
     signing_secret: str | None = None  #: signs what goes to every webhook without a secret of its own
     emits_out_new: bool = False  #: whether ``message:out:new`` precedes ``message:out:sent``
     delays: Delays = Delays()
-    habits: Habits = Habits()
+    habits: Habits = field(default_factory=Habits)
     script: Script | None = None  #: overrules the habits where it returns a behaviour
     webhooks: WebhookRules = WebhookRules()
-    faults: Faults = Faults()
+    faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
         if self.host != "localhost" and not ipaddress.ip_address(self.host).is_loopback:

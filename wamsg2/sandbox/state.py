@@ -7,7 +7,7 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -37,6 +37,11 @@ class AcceptedMessage:
     status: str = "queued"  #: queued, sent, delivered, read or failed
     sent_at: datetime | None = None
     failure_reason: str | None = None
+
+    @property
+    def shows_wa_id(self) -> bool:
+        """Whether ``waId`` can be seen from outside yet."""
+        return not (self.has_late_wa_id and self.status == "queued")
 
     @property
     def subject(self) -> str:
@@ -95,10 +100,6 @@ class Ledger:
         key = "/".join(subject)
         self.counts[key] += 1
         return self.counts[key]
-
-    def newest_first(self) -> Iterator[AcceptedMessage]:
-        """Accepted messages, the latest first."""
-        return reversed(self.accepted)
 
 
 @dataclass(slots=True)

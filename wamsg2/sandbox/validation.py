@@ -1,7 +1,7 @@
 """What Wassenger refuses. Its schemas are strict: an unknown property is an error."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wamsg2.sandbox.wire import Json, error_body
@@ -23,9 +23,9 @@ HEX_24 = re.compile(r"[0-9a-f]{24}")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
-    """An answer other than the one asked for; ``page`` replaces the JSON body by HTML, as a proxy does."""
+    """An answer other than the one asked for, with Wassenger's error body."""
 
-    def __init__(self, status: int, message: str, error_code: str, *, errors: tuple[dict[str, str], ...] = ()) -> None:
+    def __init__(self, status: int, message: str, error_code: str, *, errors: Sequence[dict[str, str]] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.body: Json = error_body(status, message, error_code, errors)
@@ -143,12 +143,12 @@ def _problem(path: str, message: str) -> dict[str, str]:
 
 def _refuse(problems: list[dict[str, str]]) -> None:
     if problems:
-        raise Refusal(400, "the body does not match the schema", "body:invalid", errors=tuple(problems))
+        raise Refusal(400, "the body does not match the schema", "body:invalid", errors=problems)
 
 
 def _an_object(body: object) -> Json:
     if not isinstance(body, dict):
-        raise Refusal(400, "the body must be a JSON object", "body:invalid", errors=(_problem("", "not an object"),))
+        raise Refusal(400, "the body must be a JSON object", "body:invalid", errors=[_problem("", "not an object")])
     return body
 
 

@@ -43,7 +43,7 @@ class Webhook:
 
     def entity(self) -> Json:
         """Its JSON, as in ``GET /v1/webhooks``."""
-        shown = {"id": self.id, "name": self.name, "url": self.url, "events": self.events}
+        shown: Json = {"id": self.id, "name": self.name, "url": self.url, "events": self.events}
         return shown | ({"device": self.device} if self.device else {}) | {"status": self.status}
 
 
@@ -135,9 +135,7 @@ class Postman:
 
     def register_url(self, url: str, signing_secret: str | None = None) -> Webhook:
         """Add a webhook for every event."""
-        return self.register(
-            Webhook(name="Sandbox", url=url, events=sorted(EVENTS), signing_secret=signing_secret)
-        )
+        return self.register(Webhook(name="Sandbox", url=url, events=sorted(EVENTS), signing_secret=signing_secret))
 
     def enable(self, webhook: Webhook) -> None:
         """Deliver to it again."""

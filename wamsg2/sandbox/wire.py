@@ -1,7 +1,7 @@
 """The JSON that Wassenger sends: entities in answers, and the events of its webhooks."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,10 @@ FLAGS = (
     *("containsEmoji", "isBizNotification", "isBroadcast", "isChannel", "isDoc", "isEphemeral", "isFailed"),
     *("isForwarded", "isGif", "isGroup", "isLinkPreview", "isLive", "isNotification", "isPSA", "isRevoked"),
     *("isStar", "isUnreadType", "rtl"),
+)
+OWNER = (
+    *("agent", "department", "previousDepartment", "departmentAssigner", "departmentUpdatedAt"),
+    *("autoAssignDepartment", "autoAssignDepartmentAt"),
 )
 
 
@@ -62,7 +66,7 @@ def lid_of(phone: str) -> str:
 def queue_entity(message: AcceptedMessage) -> Json:
     """A message of the outbound queue, as in answers, ``message:out:sent`` and ``message:out:failed``."""
     entity: Json = {"id": message.id}
-    if not (message.has_late_wa_id and message.status == "queued"):
+    if message.shows_wa_id:
         entity["waId"] = message.wa_id
     entity |= {
         "phone": message.phone,
@@ -116,8 +120,6 @@ def chat_entity(message: ChatMessage, device: Device, shape: Shape = Shape()) ->
     }
     if shape.is_lid:
         del entity["fromNumber" if is_inbound else "toNumber"]
-    if message.reference is not None:
-        entity["reference"] = message.reference
     if message.quoted is not None:
         entity["quoted"] = _quoted(message.quoted)
     if message.reaction is not None:
@@ -164,7 +166,7 @@ def device_entity(device: Device, *, is_online: bool) -> Json:
     }
 
 
-def error_body(status: int, message: str, error_code: str, errors: tuple[Mapping[str, str], ...] = ()) -> Json:
+def error_body(status: int, message: str, error_code: str, errors: Sequence[Mapping[str, str]] = ()) -> Json:
     """Wassenger's error; one about the schema lists its ``errors`` in place of a code."""
     body: Json = {"status": status, "message": message}
     return body | ({"errors": list(errors)} if errors else {"errorCode": error_code})
@@ -182,7 +184,9 @@ def _envelope(name: str, event_id: str, device: Device) -> Json:
 
 def _nested_event(message: ChatMessage, device: Device, shape: Shape) -> Json:
     address = lid_of(message.phone) if shape.is_lid else wid_of(message.phone)
-    contact: Json = {"name": "Sandbox Contact"} | ({} if shape.is_lid else {"phone": message.phone})
+    contact: Json = {"name": "Sandbox Contact"}
+    if not shape.is_lid:
+        contact["phone"] = message.phone
     return {
         "id": f"evt_{new_id()}",
         "event": "message:in:new",
@@ -228,10 +232,7 @@ def _chat(message: ChatMessage, contact_wid: str, device: Device, shape: Shape) 
         "lastAutoReplyAt": None,
         "stats": {"notes": 0, "inboundMessages": 0, "outboundMessages": 0, "localMessages": 1},
         "labels": [],
-        "owner": dict.fromkeys(
-            ("agent", "department", "previousDepartment", "departmentAssigner", "departmentUpdatedAt")
-            + ("autoAssignDepartment", "autoAssignDepartmentAt")
-        ),
+        "owner": dict.fromkeys(OWNER),
         "contact": _contact(message.phone, contact_wid, shape),
         "links": {
             "chat": links["chat"],

@@ -1,0 +1,98 @@
+"""The endpoints under ``/sandbox``, for staging and tests: look inside, write as a contact, switch faults.
+
+They ask for no key: a sandbox listens on loopback only.
+"""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from wamsg2.sandbox.courier import Courier
+from wamsg2.sandbox.faults import Faults
+from wamsg2.sandbox.posting import read_json
+from wamsg2.sandbox.state import AcceptedMessage, World
+from wamsg2.sandbox.validation import E164, Refusal, Schema, text
+from wamsg2.sandbox.webhooks import Postman
+from wamsg2.sandbox.wire import Json, iso
+
+INBOUND = Schema(
+    {"phone": text(1, 32), "text": text(1, 65536), "at": text(1, 64), "quoted": text(1, 64)},
+    required=frozenset({"phone", "text"}),
+)
+
+
+class Control:
+    """Inspection and control."""
+
+    def __init__(self, world: World, courier: Courier, postman: Postman) -> None:
+        self._world = world
+        self._courier = courier
+        self._postman = postman
+
+    def routes(self) -> list[web.RouteDef]:
+        """Its endpoints."""
+        return [
+            web.get("/sandbox/messages", self.messages),
+            web.get("/sandbox/events", self.events),
+            web.post("/sandbox/inbound", self.inbound),
+            web.get("/sandbox/faults", self.faults),
+            web.put("/sandbox/faults", self.set_faults),
+        ]
+
+    async def messages(self, _request: web.Request) -> web.Response:
+        """Every accepted message in the order of arrival."""
+        return web.json_response([_entry(message) for message in self._world.ledger.accepted])
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Every delivery in the order of its start; ``?bodies=1`` adds the bodies."""
+        with_body = request.query.get("bodies", "0") not in ("", "0", "false")
+        return web.json_response([delivery.entry(with_body=with_body) for delivery in self._postman.deliveries])
+
+    async def inbound(self, request: web.Request) -> web.Response:
+        """A contact writes: ``{phone, text, at?, quoted?}``; ``at`` is ISO 8601, ``quoted`` a WhatsApp id."""
+        body = await read_json(request)
+        if not isinstance(body, dict):
+            raise Refusal(400, "the body must be a JSON object", "body:invalid")
+        if problems := INBOUND.problems(body):
+            raise Refusal(400, "the body does not match the schema", "body:invalid", errors=problems)
+        if not E164.fullmatch(body["phone"]):
+            raise Refusal(400, "phone must be in E.164 format, with +", "phone:invalid")
+        at = _time(body["at"]) if "at" in body else None
+        message = self._courier.inbound(body["phone"], body["text"], at=at, quoted=body.get("quoted"))
+        return web.json_response({"waId": message.wa_id}, status=202)
+
+    async def faults(self, _request: web.Request) -> web.Response:
+        """The faults as they are switched."""
+        return web.json_response(asdict(self._world.faults))
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Switch the faults: those absent from the body are off from now on."""
+        body = await read_json(request)
+        try:
+            self._world.faults = Faults.from_json(body if isinstance(body, dict) else {"": 0})
+        except ValueError as error:
+            raise Refusal(400, str(error), "faults:invalid") from None
+        return web.json_response(asdict(self._world.faults))
+
+
+def _entry(message: AcceptedMessage) -> Json:
+    return {
+        "id": message.id,
+        "waId": message.wa_id,
+        "phone": message.phone,
+        "reference": message.reference,
+        "message": message.message,
+        "priority": message.priority,
+        "status": message.status,
+        "accepted_at": iso(message.accepted_at),
+        "monotonic_seconds": message.monotonic_seconds,
+    }
+
+
+def _time(value: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise Refusal(400, "at is not a time in ISO 8601", "body:invalid") from None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
