@@ -193,3 +193,7 @@ def inbound(
         data["quoted"] = {"id": quoted}
     data.update(changes)
     return body
+
+
+#: A process that has not done its part by then never will: a bound for broken runs, not a measure of speed.
+PROCESS_SECONDS = 60.0

@@ -9,6 +9,7 @@ from wamsg2.model import EventResult, Ignored, Policy
 from wamsg2.store.database import Store
 from wamsg2.wassenger import events
 from wamsg2.work import receiving
+from wamsg2.work.signals import Signals
 
 log = structlog.get_logger()
 
@@ -16,7 +17,7 @@ log = structlog.get_logger()
 class Inbox:
     """Takes in events; when `receive` returns, the event and all its effects are on disk."""
 
-    def __init__(self, *, store: Store, clock: Clock, policy: Policy, signals: receiving.Signals) -> None:
+    def __init__(self, *, store: Store, clock: Clock, policy: Policy, signals: Signals) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy

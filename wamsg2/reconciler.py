@@ -12,7 +12,8 @@ from wamsg2.store import messages
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError
 from wamsg2.wassenger.client import Client
-from wamsg2.work import receiving, settling
+from wamsg2.work import settling
+from wamsg2.work.signals import Signals
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ class Reconciler:
         clock: Clock,
         policy: Policy,
         gap_seconds: float,
-        signals: receiving.Signals,
+        signals: Signals,
     ) -> None:
         self._store = store
         self._client = client
@@ -65,7 +66,12 @@ class Reconciler:
                 return max(min(until_next, _IDLE_SECONDS), 0.001)
             answer = await self._client.find(doubt.reference)
             unit = partial(
-                settling.settle_look_up, looked_up=doubt, answer=answer, now=self._clock.now(), policy=self._policy
+                settling.settle_look_up,
+                looked_up=doubt,
+                answer=answer,
+                now=self._clock.now(),
+                policy=self._policy,
+                signals=self._signals,
             )
             status = await self._store.write(unit)
         except StoreUnavailableError as error:

@@ -229,6 +229,7 @@ class Sender:
                 started_at=started_at,
                 now=self._clock.now(),
                 policy=self._policy,
+                signals=self,
             )
             try:
                 status = await self._store.write(unit)

@@ -7,7 +7,7 @@ import structlog
 
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError
-from wamsg2.work import receiving
+from wamsg2.work.signals import Signals
 
 log = structlog.get_logger()
 
@@ -17,7 +17,7 @@ _INTERVAL_SECONDS = 1.0
 class Watch:
     """Wakes the sender when another process wrote, and reports every round through the writer as a sign of life."""
 
-    def __init__(self, *, store: Store, signals: receiving.Signals, alive: Callable[[], None]) -> None:
+    def __init__(self, *, store: Store, signals: Signals, alive: Callable[[], None]) -> None:
         self._store = store
         self._signals = signals
         self._alive = alive

@@ -52,7 +52,11 @@ async def client(start: Start) -> Client:
 
 
 async def post(
-    client: Client, body: bytes, *, secret: str | None = "right", headers: dict[str, str] | None = None
+    client: Client,
+    body: bytes,
+    *,
+    secret: str | None = "right",  # noqa: S107 - made up
+    headers: dict[str, str] | None = None,
 ) -> tuple[int, dict[str, Any]]:
     query = {"secret": secret} if secret is not None else None
     async with client.post(PATH, data=BytesIO(body), params=query, headers=headers) as response:

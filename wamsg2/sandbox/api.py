@@ -33,7 +33,7 @@ class Lookups:
 
     async def messages(self, request: web.Request) -> web.Response:
         """Messages of the queue, an array, newest first; young ones may be missing (``lookup_lag_seconds``)."""
-        if self._fails(request):
+        if self._fails():
             return bad_gateway()
         visible_until = time.monotonic() - self._world.faults.lookup_lag_seconds
         visible = (item for item in self._world.ledger.accepted if item.monotonic_seconds <= visible_until)
@@ -41,7 +41,7 @@ class Lookups:
 
     async def message(self, request: web.Request) -> web.Response:
         """One message by its queue id."""
-        if self._fails(request):
+        if self._fails():
             return bad_gateway()
         message = self._world.ledger.find(request.match_info["id"])
         if message is None:
@@ -65,9 +65,8 @@ class Lookups:
         self._check_device(request)
         return web.json_response(self._device_entity())
 
-    def _fails(self, request: web.Request) -> bool:
-        subject = request.query.get("reference") or request.match_info.get("id", "")
-        return self._world.strikes("lookup_error", subject, self._world.ledger.count("lookup", subject))
+    def _fails(self) -> bool:
+        return self._world.strikes("lookup_error", self._world.ledger.count("lookup"))
 
     def _device_entity(self) -> dict[str, object]:
         is_offline = self._world.strikes("device_offline", self._world.ledger.count("device"))

@@ -33,11 +33,14 @@ class Courier:
     def accept(self, body: Json, *, has_late_wa_id: bool) -> AcceptedMessage:
         """Record a valid ``POST /v1/messages``; ``carry`` or ``carry_at_once`` takes it from there."""
         phone = _text(body, "phone") or ""
+        wid = wid_of(phone) if phone else str(body.get("group") or body.get("channel") or body["chat"])
+        said = f"{wid}/{body.get('message')}"
         message = AcceptedMessage(
             id=new_id(),
             wa_id=new_outbound_wa_id(),
             phone=phone,
-            wid=wid_of(phone) if phone else str(body.get("group") or body.get("channel") or body["chat"]),
+            wid=wid,
+            subject=f"{said}/{self._world.ledger.count('accepted', said)}",
             reference=_text(body, "reference"),
             message=_text(body, "message"),
             priority=_text(body, "priority") or "normal",

@@ -10,8 +10,9 @@ from typing import Self
 class Faults:
     """What goes wrong, and how often.
 
-    A fault of a request is decided for each attempt by the seed, the reference and the number of the attempt: the
-    next attempt with the same reference may succeed. Where several strike at once, the first in this order wins.
+    A fault of a request is decided for each attempt by the seed, the phone, the text and the number of the attempt
+    (never by the reference, which differs from run to run): the next attempt at the same message may succeed. Where
+    several strike at once, the first in this order wins.
     A fault of a contact is decided by the seed and the phone, and so holds for the whole run.
     """
 
@@ -37,7 +38,7 @@ class Faults:
     timeout_seconds: float = field(default=120.0, metadata={"help": "how long accept_then_timeout holds on"})
     slow_answer_seconds: float = field(default=5.0, metadata={"help": "how late a slow answer is"})
     faulty_attempts: int = field(
-        default=0, metadata={"help": "only the first N attempts of a reference meet a fault; 0 = all may"}
+        default=0, metadata={"help": "only the first N attempts at a message meet a fault; 0 = all may"}
     )
 
     # GET

@@ -50,11 +50,11 @@ class Posting:
         self._courier = courier
         self._device_id = device_id
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Answer one ``POST``."""
         body = check_message(await read_json(request), self._device_id)
-        # The same reference posted again is another attempt: it gets another roll of the dice.
-        attempt = _Attempt(self._world, str(body.get("reference") or body))
+        # The same message posted again is another attempt: it gets another roll of the dice.
+        attempt = _Attempt(self._world, f"{body.get('phone')}/{body.get('message')}")
         refused = self._refuse(request, attempt)
         if refused is not None:
             return refused

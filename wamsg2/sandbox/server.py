@@ -52,7 +52,7 @@ class Sandbox:
             site = web.TCPSite(self._runner, self.settings.host, self.settings.port)
             await site.start()
         except BaseException:
-            await self._close()
+            await self.close()
             raise
         self._port = int(self._runner.addresses[0][1])
         if self.settings.webhook_url:
@@ -60,7 +60,13 @@ class Sandbox:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        await self._close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop listening and drop what is under way; a second time does no harm."""
+        await self._runner.cleanup()
+        await self._world.tasks.close()
+        await self._postman.close()
 
     @property
     def root_url(self) -> str:
@@ -140,17 +146,12 @@ class Sandbox:
         async with asyncio.timeout(timeout_seconds):
             await self._world.tasks.idle()
 
-    async def _close(self) -> None:
-        await self._runner.cleanup()
-        await self._world.tasks.close()
-        await self._postman.close()
-
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[self._answer_errors, self._check_key])
         posting = Posting(self._world, self._courier, self._device.id)
         app.add_routes(
             [
-                web.post("/v1/messages", posting),
+                web.post("/v1/messages", posting.post),
                 *Lookups(self._world, self._courier, self._device).routes(),
                 *Webhooks(self._postman, self._device.id).routes(),
                 *Control(self._world, self._courier, self._postman).routes(),

@@ -1,6 +1,7 @@
 """What a sandbox is told when it is built."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from wamsg2.sandbox.contacts import Habits, Script
@@ -59,3 +60,5 @@ class SandboxSettings:
     def __post_init__(self) -> None:
         if self.host != "localhost" and not ipaddress.ip_address(self.host).is_loopback:
             raise ValueError(f"{self.host} is not a loopback address: a sandbox is for this machine only")
+        if not re.fullmatch("[0-9a-f]{24}", self.device_id):
+            raise ValueError("a device id is 24 hexadecimal characters")

@@ -27,6 +27,7 @@ class AcceptedMessage:
     wa_id: str  #: of WhatsApp
     phone: str  #: E.164 with ``+``; empty where the target was no phone
     wid: str  #: of the chat it goes to
+    subject: str  #: what chance goes by: the same in every run, unlike ids and references
     reference: str | None
     message: str | None
     priority: str
@@ -42,11 +43,6 @@ class AcceptedMessage:
     def shows_wa_id(self) -> bool:
         """Whether ``waId`` can be seen from outside yet."""
         return not (self.has_late_wa_id and self.status == "queued")
-
-    @property
-    def subject(self) -> str:
-        """What chance goes by: the same message gives the same in every run, unlike its ids."""
-        return f"{self.phone or self.wid}/{self.reference or self.message}"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,3 +40,5 @@ class TaskPool:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._failures.append(failure)
+            context = {"message": "a task of the sandbox failed", "exception": failure, "task": task}
+            task.get_loop().call_exception_handler(context)

@@ -133,7 +133,7 @@ def event_names(value: object) -> str | None:
     """A list of events that exist."""
     if not isinstance(value, list) or not value:
         return "must be a list of at least one event"
-    unknown = [str(name) for name in value if name not in EVENTS]
+    unknown = [str(name) for name in value if not isinstance(name, str) or name not in EVENTS]
     return f"unknown event: {', '.join(unknown)}" if unknown else None
 
 

@@ -51,15 +51,19 @@ def add(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     return int(row[0])
 
 
-def learn_chat_ids(tx: Tx, contact_id: int, chat_ids: Iterable[str]) -> None:
-    """Remember under which ids the provider knows this contact; the latest word holds."""
-    for chat_id in chat_ids:
-        tx.execute(
+def learn_chat_ids(tx: Tx, contact_id: int, chat_ids: Iterable[str]) -> list[str]:
+    """Remember under which ids the provider knows this contact (the latest word holds); those that were new."""
+    return [
+        chat_id
+        for chat_id in chat_ids
+        if tx.execute(
             """INSERT INTO chat_ids (chat_id, contact_id) VALUES (?, ?)
                ON CONFLICT (chat_id) DO UPDATE SET contact_id = excluded.contact_id
-               WHERE contact_id <> excluded.contact_id""",
+               WHERE contact_id <> excluded.contact_id
+               RETURNING chat_id""",
             (chat_id, contact_id),
-        )
+        ).fetchone()
+    ]
 
 
 def set_consent(tx: Tx, contact_id: int, *, opted_out: bool, written_at: datetime) -> None:

@@ -69,11 +69,24 @@ def waiting_for(tx: Tx, message_1_id: int) -> list[WaitingReply]:
     return [WaitingReply(r[0], r[1], from_ms(r[2]), from_ms(r[3])) for r in rows]
 
 
-def set_decision(tx: Tx, interaction_id: int, decision: Decision) -> None:
-    """Store what was decided of a reply that waited."""
+def unmatched_from(tx: Tx, chat_id: str) -> list[tuple[int, Interaction]]:
+    """Id and content of what an unknown sender wrote from this chat id, oldest first."""
+    rows = tx.execute(
+        """SELECT id, event_id, type, text, wa_id, quoted_id, sender_phone, sender_chat, reply_at, received_at
+           FROM interactions WHERE sender_chat = ? AND outcome = 'unknown_contact' ORDER BY reply_at, id""",
+        (chat_id,),
+    ).fetchall()
+    return [
+        (r[0], Interaction(r[1], None, r[2], r[3], r[4], r[5], r[6], r[7], from_ms(r[8]), from_ms(r[9])))
+        for r in rows
+    ]
+
+
+def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decision) -> None:
+    """Store whose an interaction was, and what was decided of it."""
     tx.execute(
-        "UPDATE interactions SET outcome = ?, campaign_id = ?, message_id = ? WHERE id = ?",
-        (decision.outcome.value, decision.campaign_id, decision.message_1_id, interaction_id),
+        "UPDATE interactions SET outcome = ?, contact_id = ?, campaign_id = ?, message_id = ? WHERE id = ?",
+        (decision.outcome.value, contact_id, decision.campaign_id, decision.message_1_id, interaction_id),
     )
 
 

@@ -28,11 +28,8 @@ def identify(tx: Tx, sender: Sender, quoted_id: str | None) -> Contact | None:
     return contacts.by_phone_key(tx, phone.key(number)) if number else None
 
 
-def learn(tx: Tx, contact: Contact, sender: Sender) -> None:
-    """Remember the sender's chat ids that cannot be derived from the contact's number."""
+def learn(tx: Tx, contact: Contact, sender: Sender) -> list[str]:
+    """Remember the sender's chat ids that cannot be derived from the contact's number; those that were new."""
     own_key = phone.key(contact.phone)
-    contacts.learn_chat_ids(
-        tx,
-        contact.id,
-        (c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != own_key),
-    )
+    underived = (c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != own_key)
+    return contacts.learn_chat_ids(tx, contact.id, underived)

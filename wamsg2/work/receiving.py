@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from wamsg2 import phone, rules
 from wamsg2.model import (
@@ -22,18 +22,9 @@ from wamsg2.model import (
 from wamsg2.store import contacts, events, interactions, messages
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
-from wamsg2.work import people, settling
-from wamsg2.work.consent import opt_out
-
-
-class Signals(Protocol):
-    """Who is told, on the event loop, once an event is on disk and before it is acknowledged."""
-
-    def wake(self) -> None:
-        """There may be something to send."""
-
-    def withdraw(self, contact_id: int) -> None:
-        """Nothing more may leave for this contact, even if it is claimed already."""
+from wamsg2.work import people, replying, settling
+from wamsg2.work.replying import Reply
+from wamsg2.work.signals import Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,7 @@ def receive(tx: Tx, event: Event, *, arrived_at: datetime, policy: Policy, signa
         case Reaction():
             return Received(result, [_receive_reaction(tx, content, event_id, arrived_at)])
         case Receipt():
-            message = settling.receive_receipt(tx, content, now=arrived_at, policy=policy)
+            message = settling.receive_receipt(tx, content, now=arrived_at, policy=policy, signals=signals)
             return Received(result, message_id=message.id if message else None)
         case Ignored():
             return Received(result)
@@ -85,9 +76,8 @@ def _receive_message(
     tx: Tx, inbound: InboundMessage, event_id: int, *, arrived_at: datetime, policy: Policy, signals: Signals
 ) -> Sequence[Recorded]:
     reply_at = rules.reply_time(inbound.written_at, arrived_at)
-    consent = rules.consent_word(inbound.text)
     contact = people.identify(tx, inbound.sender, inbound.quoted_id)
-    if contact is None and consent is rules.Consent.OPT_OUT:
+    if contact is None and rules.consent_word(inbound.text) is rules.Consent.OPT_OUT:
         contact = _stranger(tx, inbound.sender, arrived_at)
     interaction = Interaction(
         event_id,
@@ -103,48 +93,18 @@ def _receive_message(
     )
     if contact is None:
         return [_record(tx, interaction, Decision(ReplyOutcome.UNKNOWN_CONTACT))]
-    people.learn(tx, contact, inbound.sender)
-    quoted = messages.message_1_id(tx, contact.id, inbound.quoted_id) if inbound.quoted_id else None
-    decisions = rules.decide_reply(reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
-    if consent is not None:
-        outcome = _change_consent(tx, contact, consent, reply_at, signals)
-        decisions = rules.with_outcome(decisions, outcome)
-    elif contact.opted_out:
-        decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
-    return [
-        _record(
-            tx,
-            interaction,
-            settling.apply(
-                tx, decision, contact.id, reply_at=reply_at, received_at=arrived_at, policy=policy, now=arrived_at
-            ),
-        )
-        for decision in decisions
-    ]
+    reply = Reply(inbound.text, inbound.quoted_id, reply_at, arrived_at)
+    # In the order of writing: what they wrote before we knew this id of theirs comes first.
+    replying.meet(tx, contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
+    contact = contacts.by_id(tx, contact.id) or contact
+    decisions = replying.answer(tx, contact, reply, policy=policy, now=arrived_at, signals=signals)
+    return [_record(tx, interaction, decision) for decision in decisions]
 
 
 def _stranger(tx: Tx, sender: Sender, now: datetime) -> Contact | None:
     """A STOP from a number that we do not hold yet must outlive its import: the number becomes a contact."""
     number = people.phone_of(sender)
     return contacts.by_id(tx, contacts.add(tx, number, phone.key(number), now)) if number else None
-
-
-def _change_consent(
-    tx: Tx, contact: Contact, consent: rules.Consent, written_at: datetime, signals: Signals
-) -> ReplyOutcome:
-    applies = rules.consent_applies(written_at, contact.consent_at, consent)
-    match consent:
-        case rules.Consent.OPT_OUT:
-            if applies:
-                opt_out(tx, contact.id, written_at)
-                tx.after_commit(lambda: signals.withdraw(contact.id))
-            return ReplyOutcome.OPT_OUT
-        case rules.Consent.OPT_IN:
-            if applies:
-                contacts.set_consent(tx, contact.id, opted_out=False, written_at=written_at)
-            return ReplyOutcome.OPT_IN
-        case _:
-            assert_never(consent)
 
 
 def _receive_reaction(tx: Tx, reaction: Reaction, event_id: int, arrived_at: datetime) -> Recorded:

@@ -15,7 +15,6 @@ from wamsg2.model import (
     Absent,
     Accepted,
     Claim,
-    Decision,
     Deferred,
     Doubt,
     Held,
@@ -23,12 +22,10 @@ from wamsg2.model import (
     Message,
     MessageStatus,
     Outcome,
-    Overlap,
     Policy,
     Receipt,
     ReceiptStatus,
     Rejected,
-    ReplyOutcome,
     Sender,
     Step,
     Uncertain,
@@ -36,13 +33,21 @@ from wamsg2.model import (
     WamsgError,
     Withdrawn,
 )
-from wamsg2.store import contacts, events, interactions, messages
+from wamsg2.store import contacts, events, messages
 from wamsg2.store.writer import Tx
-from wamsg2.work import people
+from wamsg2.work import replying
+from wamsg2.work.signals import NO_SIGNALS, Signals
 
 
 def settle(
-    tx: Tx, claim: Claim, outcome: Outcome, *, started_at: datetime | None, now: datetime, policy: Policy
+    tx: Tx,
+    claim: Claim,
+    outcome: Outcome,
+    *,
+    started_at: datetime | None,
+    now: datetime,
+    policy: Policy,
+    signals: Signals = NO_SIGNALS,
 ) -> MessageStatus | None:
     """Store the outcome of a claim's attempt; the message's status afterwards.
 
@@ -54,7 +59,8 @@ def settle(
         outcome: what the request came to.
         started_at: when the request started; None if it never did.
         now: time of this unit.
-        policy: for a reply that waits for this message.
+        policy: for replies that this brings to a decision.
+        signals: told of an opt-out that this brings to light.
 
     Returns:
         None where the claim is not the message's last attempt any more.
@@ -66,7 +72,7 @@ def settle(
         messages.set_started(tx, message.id, started_at)
         message = replace(message, attempted_at=started_at)
     if isinstance(outcome, Accepted):
-        report(tx, message, _as_receipt(message, outcome), now)
+        report(tx, message, _as_receipt(message, outcome), now=now, policy=policy, signals=signals)
     elif message.status is MessageStatus.SENDING:  # otherwise a receipt was faster, and knows better
         _settle_unaccepted(tx, message, outcome, now, policy)
     return settled_status(tx, message, policy, now)
@@ -100,7 +106,7 @@ def settled_status(tx: Tx, before: Message, policy: Policy, now: datetime) -> Me
     if after is None:
         return None
     if before.step is Step.MESSAGE_1 and before.status in UNSETTLED and after.status not in UNSETTLED:
-        decide_waiting(tx, after, policy, now)
+        replying.decide_waiting(tx, after, policy, now)
     return after.status
 
 
@@ -137,7 +143,9 @@ def recover(tx: Tx, now: datetime, policy: Policy) -> int:
     return len(interrupted)
 
 
-def receive_receipt(tx: Tx, receipt: Receipt, *, now: datetime, policy: Policy) -> Message | None:
+def receive_receipt(
+    tx: Tx, receipt: Receipt, *, now: datetime, policy: Policy, signals: Signals = NO_SIGNALS
+) -> Message | None:
     """A receipt from the webhook: settle what it names, or keep it until its message is known."""
     message = messages.by_provider_ids(
         tx, reference=receipt.reference, queue_id=receipt.queue_id, wa_id=receipt.wa_id
@@ -145,21 +153,22 @@ def receive_receipt(tx: Tx, receipt: Receipt, *, now: datetime, policy: Policy) 
     if message is None:
         events.keep_receipt(tx, receipt, now)
         return None
-    report(tx, message, receipt, now)
+    report(tx, message, receipt, now=now, policy=policy, signals=signals)
     settled_status(tx, message, policy, now)
     return message
 
 
-def report(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> None:
+def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy: Policy, signals: Signals) -> None:
     """Take in a proof of acceptance, and every kept receipt that its ids bring to light."""
     receipts = [receipt]
     status = message.status
     while receipts:
         next_receipt = receipts.pop(0)
         queue_id, wa_id = messages.learn_ids(tx, message.id, queue_id=next_receipt.queue_id, wa_id=next_receipt.wa_id)
-        if next_receipt.recipient.chat_ids and (contact := contacts.by_id(tx, message.contact_id)):
-            people.learn(tx, contact, next_receipt.recipient)
         status = _advance(tx, replace(message, status=status), next_receipt, now)
+        # After the status: what was written from an id that is learned here may answer this very message.
+        if next_receipt.recipient.chat_ids and (contact := contacts.by_id(tx, message.contact_id)):
+            replying.meet(tx, contact, next_receipt.recipient, policy=policy, now=now, signals=signals)
         receipts += events.take_receipts(tx, reference=message.reference, queue_id=queue_id, wa_id=wa_id)
 
 
@@ -179,7 +188,7 @@ def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> Messa
 
 
 def settle_look_up(
-    tx: Tx, looked_up: Doubt, answer: LookUp, *, now: datetime, policy: Policy
+    tx: Tx, looked_up: Doubt, answer: LookUp, *, now: datetime, policy: Policy, signals: Signals = NO_SIGNALS
 ) -> MessageStatus | None:
     """Store what a look-up told of an uncertain message; its status afterwards (None: settled meanwhile)."""
     message = messages.by_id(tx, looked_up.message_id)
@@ -188,7 +197,7 @@ def settle_look_up(
     wait = rules.next_look_up(looked_up.look_ups, policy.resend_after)
     match answer:
         case Accepted():
-            report(tx, message, _as_receipt(message, answer), now)
+            report(tx, message, _as_receipt(message, answer), now=now, policy=policy, signals=signals)
         case Absent() if rules.absence_is_proved(looked_up, now, policy.resend_after):
             put_back(tx, message, "proved not accepted")
         case Absent():
@@ -213,64 +222,10 @@ def resolve(tx: Tx, message_id: int, status: MessageStatus, *, now: datetime, po
         raise WamsgError(f"message {message_id} is {message.status}: only an uncertain one can be resolved")
     match status:
         case MessageStatus.SENT:
-            report(tx, message, Receipt(ReceiptStatus.SENT, message.reference, None, None, None), now)
+            sent = Receipt(ReceiptStatus.SENT, message.reference, None, None, None)
+            report(tx, message, sent, now=now, policy=policy, signals=NO_SIGNALS)
         case MessageStatus.QUEUED:
             put_back(tx, message, "resolved by hand: retry")
         case _:
             messages.set_failed(tx, message.id, "resolved by hand: failed")
     return settled_status(tx, message, policy, now)
-
-
-# --- replies that waited -----------------------------------------------------------------------------------
-
-
-def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) -> None:
-    """Decide the replies that overtook this Message 1, now that it is known whether it went out [reply 5]."""
-    for reply in interactions.waiting_for(tx, message_1.id):
-        quoted = reply.quoted_id and messages.message_1_id(tx, message_1.contact_id, reply.quoted_id)
-        decisions = rules.decide_reply(
-            reply.reply_at, quoted or None, messages.message_1s_of(tx, message_1.contact_id), policy
-        )
-        # Where every open campaign is answered, the others have decided about this reply on their own.
-        own = [d for d in decisions if d.message_1_id == message_1.id]
-        if own or policy.overlap is Overlap.ALL:
-            decision = own[0] if own else Decision(ReplyOutcome.NO_RECENT_MESSAGE_1)
-        else:
-            decision = decisions[0]
-        if message_1.contact_opted_out:
-            decision = replace(decision, outcome=ReplyOutcome.OPTED_OUT)
-        decision = apply(
-            tx, decision, message_1.contact_id, reply_at=reply.reply_at, received_at=reply.received_at, policy=policy,
-            now=now,
-        )  # fmt: skip
-        interactions.set_decision(tx, reply.id, decision)
-
-
-def apply(
-    tx: Tx,
-    decision: Decision,
-    contact_id: int,
-    *,
-    reply_at: datetime,
-    received_at: datetime,
-    policy: Policy,
-    now: datetime,
-) -> Decision:
-    """Do what a decision says; the decision as it stands once the unique index has judged."""
-    if decision.campaign_id is None:
-        return decision
-    opted_out = decision.outcome is ReplyOutcome.OPT_OUT
-    interactions.mark_recipient(tx, contact_id, decision.campaign_id, reply_at, opted_out=opted_out)
-    if decision.outcome is not ReplyOutcome.MESSAGE_2_QUEUED:
-        return decision
-    campaign_key, contact_key = messages.reference_keys(tx, decision.campaign_id, contact_id)
-    created = messages.add_message_2(
-        tx,
-        contact_id=contact_id,
-        campaign_id=decision.campaign_id,
-        reference=rules.reference(campaign_key, contact_key, Step.MESSAGE_2),
-        reply_at=reply_at,
-        due_at=received_at + policy.delay,
-        now=now,
-    )
-    return decision if created else replace(decision, outcome=ReplyOutcome.MESSAGE_2_EXISTS)

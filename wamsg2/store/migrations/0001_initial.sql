@@ -118,7 +118,7 @@ CREATE INDEX interactions_contact ON interactions (contact_id, reply_at);
 CREATE INDEX interactions_campaign ON interactions (campaign_id);
 CREATE INDEX interactions_event ON interactions (event_id);
 CREATE INDEX interactions_message ON interactions (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX interactions_unknown ON interactions (id) WHERE outcome = 'unknown_contact';
+CREATE INDEX interactions_unknown ON interactions (sender_chat) WHERE outcome = 'unknown_contact';
 
 -- Receipts that match no message yet; each leaves when an id of a message becomes known that it names.
 CREATE TABLE waiting_receipts (

@@ -1,0 +1,108 @@
+"""SIGKILL at every step of a send and of a webhook: nothing twice, nothing lost, no operator needed."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.conftest import Site, site
+from wamsg2.sandbox import Habits, SandboxSettings, WebhookRules
+from wamsg2.sandbox.server import Sandbox
+from wamsg2.sandbox.state import Notice
+
+PHONES = ("+34600000001", "+34600000002", "+34600000003")
+SETTINGS = SandboxSettings(
+    habits=Habits(reply_rate=1.0), webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.5)
+)
+ANSWERED = "SELECT count(*) FROM messages WHERE step = 2 AND status IN ('sent', 'delivered', 'read')"
+
+
+async def all_is_well(made: Site, sandbox: Sandbox) -> None:
+    """Everybody got each message once, every acknowledged event is stored, and the database says so too."""
+    await made.wait_for(ANSWERED, len(PHONES))
+    await made.wait_for("SELECT count(*) FROM messages WHERE status IN ('queued', 'sending', 'uncertain')", 0)
+    await sandbox.settle()
+    accepted = Counter((m.phone, m.priority) for m in sandbox.accepted)
+    assert accepted == Counter({(p, priority): 1 for p in PHONES for priority in ("normal", "high")})
+    acknowledged = [d for d in sandbox.deliveries if d.is_acknowledged]
+    ((stored,),) = await made.rows("SELECT count(*) FROM events")
+    assert stored == len(acknowledged) == len(sandbox.deliveries)
+    assert await made.violations() == []
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("unit", ["claim", "settle", "receive"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_around_a_commit(tmp_path: Path, when: str, unit: str, count: int) -> None:
+    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox, wassenger__resend_after_seconds="1") as made:
+        await made.campaign("spring", PHONES)
+        await made.killed(await made.start(f"{when}:{unit}", str(count), ready=False))
+        last = await made.start()
+        await all_is_well(made, sandbox)
+        assert await made.stop(last) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_killed_around_the_settling_of_a_doubt(tmp_path: Path, when: str) -> None:
+    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox, wassenger__resend_after_seconds="1") as made:
+        await made.campaign("spring", PHONES)
+        await made.killed(await made.start("after:claim", ready=False))
+        await made.killed(await made.start(f"{when}:settle_look_up", ready=False))
+        last = await made.start()
+        await all_is_well(made, sandbox)
+        assert await made.stop(last) == 0
+
+
+@pytest.mark.parametrize("kind", ["accepted", "sent", "reply"])
+@pytest.mark.parametrize("nth", [1, 2, 5])
+async def test_killed_during_a_request(tmp_path: Path, kind: str, nth: int) -> None:
+    """At the moment at which the provider has taken the message, reports it, or a contact answers."""
+    kill: Callable[[], None] = lambda: None  # noqa: E731 - replaced once there is a process
+    seen = Counter[str]()
+
+    def watch(notice: Notice) -> None:
+        seen[notice.kind] += 1
+        if notice.kind == kind and seen[kind] == nth:
+            kill()
+
+    settings = SandboxSettings(habits=Habits(reply_rate=1.0), webhooks=SETTINGS.webhooks)
+    async with (
+        Sandbox(settings, watch=watch) as sandbox,
+        site(tmp_path, sandbox, wassenger__resend_after_seconds="1") as made,
+    ):
+        await made.campaign("spring", PHONES)
+        first = await made.start(ready=False)
+        kill = first.kill
+        if kind == "reply" and nth > len(PHONES):
+            nth = len(PHONES)
+        await made.killed(first)
+        last = await made.start()
+        await all_is_well(made, sandbox)
+        assert await made.stop(last) == 0
+
+
+async def test_sigterm_settles_what_is_under_way(tmp_path: Path) -> None:
+    """A request that is being answered is waited for: it is not left in doubt."""
+    asked = asyncio.Event()
+
+    def watch(notice: Notice) -> None:
+        if notice.kind == "accepted":
+            asked.set()
+
+    async with Sandbox(SETTINGS, watch=watch) as sandbox, site(tmp_path, sandbox) as made:
+        sandbox.faults = type(sandbox.faults)(slow_answer=1.0, slow_answer_seconds=0.5)
+        await made.campaign("spring", PHONES)
+        daemon = await made.start(ready=False)
+        await asked.wait()
+        assert await made.stop(daemon) == 0
+        assert await made.rows("SELECT count(*) FROM messages WHERE status IN ('sending', 'uncertain')") == [(0,)]
+
+
+async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox) as made:
+        first = await made.start()
+        second = await made.start(ready=False)
+        assert await second.wait() == 1
+        assert await made.stop(first) == 0

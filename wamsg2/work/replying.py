@@ -1,0 +1,111 @@
+"""What a contact's words lead to: decided by the rules, done in the transaction that stores them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from wamsg2 import rules
+from wamsg2.model import Contact, Decision, Message, Overlap, Policy, ReplyOutcome, Sender, Step
+from wamsg2.store import contacts, interactions, messages
+from wamsg2.store.writer import Tx
+from wamsg2.work import people
+from wamsg2.work.consent import opt_out
+from wamsg2.work.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What somebody wrote, as far as it decides anything."""
+
+    text: str
+    quoted_id: str | None
+    reply_at: datetime
+    received_at: datetime
+
+
+def answer(
+    tx: Tx, contact: Contact, reply: Reply, *, policy: Policy, now: datetime, signals: Signals
+) -> Sequence[Decision]:
+    """Decide a reply and do what follows; the decisions as they stand, at least one."""
+    quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
+    decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
+    consent = rules.consent_word(reply.text)
+    if consent is not None:
+        outcome = _change_consent(tx, contact, consent, reply.reply_at, signals)
+        decisions = rules.with_outcome(decisions, outcome)
+    elif contact.opted_out:
+        decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
+    return [apply(tx, decision, contact.id, reply, policy=policy, now=now) for decision in decisions]
+
+
+def _change_consent(
+    tx: Tx, contact: Contact, consent: rules.Consent, written_at: datetime, signals: Signals
+) -> ReplyOutcome:
+    applies = rules.consent_applies(written_at, contact.consent_at, consent)
+    match consent:
+        case rules.Consent.OPT_OUT:
+            if applies:
+                opt_out(tx, contact.id, written_at)
+                tx.after_commit(lambda: signals.withdraw(contact.id))
+            return ReplyOutcome.OPT_OUT
+        case rules.Consent.OPT_IN:
+            if applies:
+                contacts.set_consent(tx, contact.id, opted_out=False, written_at=written_at)
+            return ReplyOutcome.OPT_IN
+        case _:
+            assert_never(consent)
+
+
+def apply(tx: Tx, decision: Decision, contact_id: int, reply: Reply, *, policy: Policy, now: datetime) -> Decision:
+    """Do what a decision says; the decision as it stands once the unique index has judged."""
+    if decision.campaign_id is None:
+        return decision
+    opted_out = decision.outcome is ReplyOutcome.OPT_OUT
+    interactions.mark_recipient(tx, contact_id, decision.campaign_id, reply.reply_at, opted_out=opted_out)
+    if decision.outcome is not ReplyOutcome.MESSAGE_2_QUEUED:
+        return decision
+    campaign_key, contact_key = messages.reference_keys(tx, decision.campaign_id, contact_id)
+    created = messages.add_message_2(
+        tx,
+        contact_id=contact_id,
+        campaign_id=decision.campaign_id,
+        reference=rules.reference(campaign_key, contact_key, Step.MESSAGE_2),
+        reply_at=reply.reply_at,
+        due_at=reply.received_at + policy.delay,
+        now=now,
+    )
+    return decision if created else replace(decision, outcome=ReplyOutcome.MESSAGE_2_EXISTS)
+
+
+def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) -> None:
+    """Decide the replies that overtook this Message 1, now that it is known whether it went out [reply 5]."""
+    for waiting in interactions.waiting_for(tx, message_1.id):
+        reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.received_at)
+        quoted = messages.message_1_id(tx, message_1.contact_id, reply.quoted_id) if reply.quoted_id else None
+        decisions = rules.decide_reply(
+            reply.reply_at, quoted, messages.message_1s_of(tx, message_1.contact_id), policy
+        )
+        # Where every open campaign is answered, the others have decided about this reply on their own.
+        own = [d for d in decisions if d.message_1_id == message_1.id]
+        if own or policy.overlap is Overlap.ALL:
+            decision = own[0] if own else Decision(ReplyOutcome.NO_RECENT_MESSAGE_1)
+        else:
+            decision = decisions[0]
+        if message_1.contact_opted_out:
+            decision = replace(decision, outcome=ReplyOutcome.OPTED_OUT)
+        decision = apply(tx, decision, message_1.contact_id, reply, policy=policy, now=now)
+        interactions.set_decision(tx, waiting.id, message_1.contact_id, decision)
+
+
+def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datetime, signals: Signals) -> None:
+    """Learn a contact's chat ids; what somebody unknown wrote from one of them was this contact's, and is decided."""
+    for chat_id in people.learn(tx, contact, sender):
+        for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id):
+            reply = Reply(unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.received_at)
+            known = contacts.by_id(tx, contact.id) or contact  # an earlier one of them may have been a STOP
+            first, *others = answer(tx, known, reply, policy=policy, now=now, signals=signals)
+            interactions.set_decision(tx, interaction_id, contact.id, first)
+            for decision in others:
+                interactions.add(tx, replace(unmatched, contact_id=contact.id), decision)
+            tx.after_commit(signals.wake)
