@@ -1,12 +1,18 @@
 """What many tests need: a clock that they move, a provider that they script, a database with a campaign in it."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+import selectors
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar, cast
+
+import aiosqlite
 
 from wamsg2 import phone
 from wamsg2.campaigns import Campaigns
@@ -14,7 +20,11 @@ from wamsg2.inbox import Inbox
 from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
+from wamsg2.store.schema import migrate
+from wamsg2.store.writer import InlineWriter, Work, commit_batch
 from wamsg2.work import campaigning, claiming, settling
+
+T = TypeVar("T")
 
 PAYLOADS = Path(__file__).parent / "payloads"
 #: Where every manual clock starts.
@@ -197,3 +207,201 @@ def inbound(
 
 #: A process that has not done its part by then never will: a bound for broken runs, not a measure of speed.
 PROCESS_SECONDS = 60.0
+
+
+# --- units of work without an event loop ---------------------------------------------------------------------
+
+
+def memory() -> sqlite3.Connection:
+    """A database in memory, as the writer wants it."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrate(connection)
+    return connection
+
+
+def commit(connection: sqlite3.Connection, work: Work[T]) -> T:
+    """Run one unit of work as the writer does, and tell what it told."""
+    settled = commit_batch(connection, [work])
+    for callback in settled.after:
+        callback()
+    ((result, error),) = settled.results
+    if error is not None:
+        raise error
+    value: T = result
+    return value
+
+
+# --- webhook bodies ------------------------------------------------------------------------------------------
+
+
+def inbound_from_lid(lid: str, text: str = "yes", *, at: datetime, wa_id: str, **changes: Any) -> dict[str, Any]:
+    """An inbound message that names its sender by an ``@lid`` and nothing else."""
+    body = inbound("+34600000001", text, at=at, wa_id=wa_id, **changes)
+    data = body["data"]
+    data["from"] = lid
+    data["fromNumber"] = None
+    data["chat"] |= {"id": lid, "lid": lid}
+    data["chat"]["contact"] |= {"wid": lid, "phone": None}
+    return body
+
+
+def receipt(
+    status: str,
+    *,
+    at: datetime,
+    reference: str | None = None,
+    queue_id: str | None = None,
+    wa_id: str | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """A report of the outbound queue on a message of ours: `sent` or `failed`."""
+    body = payload(f"message_out_{status}.reconstructed.json")
+    data = body["data"]
+    body["created"] = int(at.timestamp())
+    for key in ("id", "waId", "reference", "phone", "wid", "sentAt"):
+        data.pop(key, None)
+    known = {"id": queue_id, "waId": wa_id, "reference": reference, "failureReason": reason}
+    data.update({key: value for key, value in known.items() if value is not None})
+    if status == "sent":
+        data["sentAt"] = at.isoformat()
+    return body
+
+
+def ack(status: str, *, at: datetime, wa_id: str, number: str, lid: str | None = None) -> dict[str, Any]:
+    """A report of WhatsApp on a message of ours, by WhatsApp's id alone: `delivered` or `read`."""
+    body = payload("message_out_ack.reconstructed.json")
+    data = body["data"]
+    chat_id = f"{number.lstrip('+')}@c.us"
+    body["id"] = data["id"] = wa_id
+    body["created"] = int(at.timestamp())
+    data["ack"] = status
+    data["to"], data["toNumber"] = chat_id, number
+    data["chat"] |= {"id": chat_id, "lid": lid}
+    data["chat"]["contact"] |= {"wid": chat_id, "phone": number}
+    return body
+
+
+# --- hours in no time ----------------------------------------------------------------------------------------
+
+
+class _Leaping(selectors.DefaultSelector):
+    """Instead of waiting for a timer, moves the time to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:  # no timer is set: only another thread can go on
+            if not (ready := super().select(PROCESS_SECONDS)):
+                raise RuntimeError("everything waits, and nothing is left that could happen")
+            return ready
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            self.seconds += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on which time passes only while everything waits, and then at once."""
+
+    def __init__(self) -> None:
+        self._leaping = _Leaping()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.seconds
+
+
+class VirtualClock:
+    """The time of a `VirtualLoop`, and a time of day that a test can step."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._offset = START - timedelta(seconds=self._loop.time())
+
+    def now(self) -> datetime:
+        return self._offset + timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    def step_wall(self, seconds: float) -> None:
+        """Somebody sets the time of day."""
+        self._offset += timedelta(seconds=seconds)
+
+
+def run_virtually(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a `VirtualLoop`."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+class Simulation:
+    """Sender and inbox on a database in memory and virtual time; make it inside `run_virtually`.
+
+    Another one on the same connection is the daemon after a restart.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        rate_limit_seconds: float = 1.0,
+        most_in_flight: int = 64,
+        policy: Policy | None = None,
+        clock: VirtualClock | None = None,
+    ) -> None:
+        self.connection = connection
+        self.policy = policy or Policy()
+        self.clock = clock or VirtualClock()
+        # Nothing here reads through the reader, whose thread would know another time.
+        self.store = Store(Path(":memory:"), InlineWriter(connection), cast("aiosqlite.Connection", None), None)
+        self.client = ScriptedClient()
+        self.requests: list[tuple[float, Claim]] = []  #: monotonic start of each request
+        self.client.on_send = self._requested
+        self.answer_seconds: Callable[[Claim], float] = lambda _: 0.0
+        self.most_under_way = 0
+        self._under_way = 0
+        self.sender = Sender(
+            store=self.store,
+            client=self.client,
+            clock=self.clock,
+            random=Random(3),
+            policy=self.policy,
+            rate_limit_seconds=rate_limit_seconds,
+            most_in_flight=most_in_flight,
+        )
+        self.inbox = Inbox(store=self.store, clock=self.clock, policy=self.policy, signals=self.sender)
+        self.campaigns = Campaigns(store=self.store, clock=self.clock, random=Random(4))
+
+    async def _requested(self, claim: Claim) -> None:
+        self.requests.append((self.clock.monotonic(), claim))
+        self._under_way += 1
+        self.most_under_way = max(self.most_under_way, self._under_way)
+        try:
+            await asyncio.sleep(self.answer_seconds(claim))
+        finally:
+            self._under_way -= 1
+
+    @property
+    def gaps(self) -> list[float]:
+        """Seconds between the starts of each two requests."""
+        return [b - a for (a, _), (b, _) in pairwise(self.requests)]
+
+    async def campaign(self, name: str, count: int, *, first: int = 0, message_2: str | None = "More") -> None:
+        """A launched campaign with so many contacts (+34600000000 and on)."""
+        await self.campaigns.create(name, "Hello", message_2)
+        phones = [f"+346{n:08d}" for n in range(first, first + count)]
+        rows = [campaigning.Row(i, p, phone.key(p), {}) for i, p in enumerate(phones, start=2)]
+        await self.store.write(lambda tx: campaigning.add_rows(tx, name, rows, self.clock.now()))
+        await self.campaigns.launch(name)
+
+    async def receive(self, body: dict[str, Any]) -> str:
+        """A webhook, now; its result."""
+        return (await self.inbox.receive(json.dumps(body).encode())).value
+
+    def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Whatever a test wants to see."""
+        return self.connection.execute(sql, parameters).fetchall()

@@ -65,8 +65,12 @@ VENDOR_WORDS = re.compile(
     r"message:(in|out|update|reaction)|number:session|X-W(assenger|ebhook)|@?c\.us|@lid|@g\.us|s\.whatsapp|@newsletter"
     r"|(from|to)Number|waId|deliveryStatus|sentAt|failureReason|errorCode"
 )
-#: (module, word) -> why it may be there.
+#: What stands elsewhere, and why; an entry that is not needed any more fails too.
+SQL_ELSEWHERE = {
+    "demo.py": "one look into the demonstration's database: to move into store/interactions.py",
+}
 VENDOR_WORDS_ELSEWHERE = {
+    ("demo.py", "message:in"): "reads the ledger of the sandbox, which keeps what it sent under the wire's names",
     ("work/people.py", "c.us"): "which chat ids hold a number: to move into wassenger/, with a type for chat ids",
 }
 _CLOCKS = {"now", "utcnow", "today"}
@@ -151,7 +155,8 @@ def test_decisions_wait_for_nothing(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in {"store", BESIDE}])
 def test_sql_is_in_the_store(module: str) -> None:
-    assert not [text for text in strings(module) if SQL.search(text)]
+    found = [text for text in strings(module) if SQL.search(text)]
+    assert bool(found) is (module in SQL_ELSEWHERE), found
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) not in {"wassenger", BESIDE}])

@@ -38,7 +38,7 @@ def test_a_token_too_early_changes_nothing() -> None:
     bucket = TokenBucket(1.0, now_seconds=0.0)
     bucket.take(1.0)
     for early in (1.0, 1.5, 1.999):
-        with pytest.raises(ValueError, match="no token before 2.0"):
+        with pytest.raises(ValueError, match=r"no token before 2\.0"):
             bucket.take(early)
     assert bucket.ready_at_seconds == 2.0
 

@@ -211,7 +211,7 @@ async def _judge(sandbox: Sandbox, store: Store, progress: Progress) -> list[Ver
     acknowledged = {
         _message_id(d) for d in sandbox.deliveries if d.event.name == "message:in:new" and d.is_acknowledged
     }
-    stored = {row[0] for row in await store.reader.execute_fetchall("SELECT wa_id FROM interactions")}
+    stored = await stats.interaction_ids(store.reader)
     broken = await verify.violations(
         store.reader, window=timedelta(seconds=WINDOW_SECONDS), tolerance=rules.TOLERANCE
     )

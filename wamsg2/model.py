@@ -248,6 +248,7 @@ class Contact:
     phone: str
     opted_out: bool
     consent_at: datetime | None
+    phone_key: str = ""  #: one spelling for all national spellings of `phone`
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,7 @@ class Message1:
     status: MessageStatus
     went_at: datetime | None
     message_2_exists: bool
+    campaign_key: str = ""  #: keys the references of the campaign's messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,3 +336,4 @@ class Decision:
     outcome: ReplyOutcome
     campaign_id: int | None = None
     message_1_id: int | None = None
+    campaign_key: str = field(default="", compare=False)

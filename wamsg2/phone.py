@@ -12,6 +12,7 @@ _MEXICO = re.compile(r"\+521(\d{10})")
 _ARGENTINA = re.compile(r"\+549(\d{10})")
 # A ninth digit in front of 2-5 is part of a newer number: without it, it would be somebody's landline.
 _BRAZIL = re.compile(r"\+55(\d{2})9([016-9]\d{7})")
+_WRITTEN = re.compile(r"[\s+\d().\-\u2010-\u2015\uff0b]*")  # no letters: a keypad would make 6 of an O
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _DIGITS = re.compile(r"\+?\d{7,15}")
 
@@ -30,6 +31,8 @@ def parse(text: str, default_country: str = "") -> str:
     Raises:
         PhoneError: not a valid number.
     """
+    if not _WRITTEN.fullmatch(text):
+        raise PhoneError("not a phone number")
     try:
         number = phonenumbers.parse(text, default_country or None)
     except phonenumbers.NumberParseException as error:

@@ -82,7 +82,7 @@ def decide_reply(
         chosen = sorted(candidates, key=_recency)[-1:]
     if not chosen:
         return (Decision(ReplyOutcome.NO_RECENT_MESSAGE_1),)
-    return tuple(Decision(_outcome_for(m), m.campaign_id, m.id) for m in chosen)
+    return tuple(Decision(_outcome_for(m), m.campaign_id, m.id, m.campaign_key) for m in chosen)
 
 
 def _recency(message: Message1) -> tuple[datetime, int]:
@@ -119,15 +119,15 @@ _OPT_IN_WORDS = frozenset({"start", "unstop"})
 
 def consent_word(text: str) -> Consent | None:
     """Whether the whole message is a word that opts out or in; case, accents and punctuation around it are free."""
-    if len(text) > 64:
-        return None
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    start, end = 0, len(plain)
-    while end > start and _is_frill(plain[end - 1]):
+    start, end = 0, len(text)
+    while end > start and _is_frill(text[end - 1]):
         end -= 1
-    while start < end and plain[start].isspace():
+    while start < end and _is_frill(text[start]):
         start += 1
-    word = " ".join(plain[start:end].casefold().split())
+    if end - start > 64:
+        return None
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text[start:end]) if not unicodedata.combining(c))
+    word = " ".join(plain.casefold().split())
     if word in _OPT_OUT_WORDS:
         return Consent.OPT_OUT
     return Consent.OPT_IN if word in _OPT_IN_WORDS else None
@@ -135,7 +135,7 @@ def consent_word(text: str) -> Consent | None:
 
 def _is_frill(character: str) -> bool:
     # Format characters and symbols too: an emoji or an invisible joiner behind STOP does not change its meaning.
-    return character.isspace() or unicodedata.category(character)[0] in "PSC"
+    return character.isspace() or unicodedata.category(character)[0] in "PSCM"
 
 
 def consent_applies(written_at: datetime, last_written_at: datetime | None, consent: Consent) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-_VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_VARIABLE = re.compile(r"\{\{([^{}]*)\}\}")
 
 #: Wassenger's limit on one text (third-party report; a longer text is refused before it is queued).
 TEXT_LIMIT_CHARACTERS = 4096
@@ -19,7 +19,7 @@ def variables(text: str) -> tuple[str, ...]:
     Raises:
         TemplateError: an empty name, or braces that do not pair.
     """
-    names = tuple(dict.fromkeys(_VARIABLE.findall(text)))
+    names = tuple(dict.fromkeys(name.strip() for name in _VARIABLE.findall(text)))
     if "" in names:
         raise TemplateError("empty variable {{}}")
     rest = _VARIABLE.sub("", text)
@@ -47,7 +47,7 @@ def render(text: str, values: Mapping[str, str]) -> str:
     """
 
     def value(match: re.Match[str]) -> str:
-        name = match[1]
+        name = match[1].strip()
         found = values.get(name, "")
         if not found:
             message = f"no value for {{{{{name}}}}}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from wamsg2.store.database import Store
-from wamsg2.store.writer import StoreUnavailableError
+from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
 from wamsg2.work.signals import Signals
 
 log = structlog.get_logger()
@@ -29,10 +29,16 @@ class Watch:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def step(self) -> None:
-        """One round."""
+        """One round.
+
+        Raises:
+            WriterStoppedError: nothing can be stored any more.
+        """
         try:
             if await self._store.changed_elsewhere():
                 self._signals.wake()
+        except WriterStoppedError:
+            raise  # the process must end: its supervisor starts it anew
         except StoreUnavailableError as error:
             log.warning("database.refused", reason=str(error))
         self._alive()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import Site, site
+from tests.site import Site, site
 from wamsg2.sandbox import Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
 from wamsg2.sandbox.state import Notice

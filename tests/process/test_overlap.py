@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import ROOT, Site, site
+from tests.site import ROOT, Site, site
 from wamsg2.sandbox import Delays, Faults, Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
 

@@ -1,17 +1,17 @@
 """Contacts, the chat ids that lead to them, and their consent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from wamsg2.model import Contact
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
-_CONTACT = "SELECT c.id, c.phone, c.opted_out, c.consent_at FROM contacts c "
+_CONTACT = "SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key FROM contacts c "
 
 
-def _contact(row: tuple[int, str, int, int | None] | None) -> Contact | None:
-    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]))
+def _contact(row: tuple[int, str, int, int | None, str] | None) -> Contact | None:
+    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4])
 
 
 def by_id(tx: Tx, contact_id: int) -> Contact | None:
@@ -24,18 +24,19 @@ def by_phone_key(tx: Tx, phone_key: str) -> Contact | None:
     return _contact(tx.execute(_CONTACT + "WHERE c.phone_key = ?", (phone_key,)).fetchone())
 
 
-def by_chat_id(tx: Tx, chat_id: str) -> Contact | None:
-    """The contact for whom this chat id was learned."""
-    return _contact(
-        tx.execute(_CONTACT + "JOIN chat_ids i ON i.contact_id = c.id WHERE i.chat_id = ?", (chat_id,)).fetchone()
-    )
-
-
-def by_message(tx: Tx, provider_id: str) -> Contact | None:
-    """The contact to whom we sent the message with this WhatsApp or queue id."""
+def find(tx: Tx, *, provider_id: str | None, chat_ids: Sequence[str], phone_key: str | None) -> Contact | None:
+    """The contact to whom we sent the message with this WhatsApp or queue id, else for whom one of these chat ids
+    was learned, else who has this number, in whatever spelling. One statement, since every webhook asks it.
+    """
+    marks = ",".join("?" * len(chat_ids))
     return _contact(
         tx.execute(
-            _CONTACT + "JOIN messages m ON m.contact_id = c.id WHERE m.wa_id = ?1 OR m.queue_id = ?1", (provider_id,)
+            f"""{_CONTACT}WHERE c.id = coalesce(
+                (SELECT contact_id FROM messages WHERE wa_id = ?1),
+                (SELECT contact_id FROM messages WHERE queue_id = ?1),
+                (SELECT contact_id FROM chat_ids WHERE chat_id IN ({marks})),
+                (SELECT id FROM contacts WHERE phone_key = ?{len(chat_ids) + 2}))""",  # noqa: S608 - question marks
+            (provider_id, *chat_ids, phone_key),
         ).fetchone()
     )
 

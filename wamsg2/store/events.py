@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from wamsg2.model import EventResult, Receipt, ReceiptStatus
+from wamsg2.model import EventResult, Receipt, ReceiptStatus, Sender
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
@@ -14,18 +14,18 @@ def add(tx: Tx, *, identity: bytes, name: str, result: EventResult, body: bytes,
            ON CONFLICT (identity) DO NOTHING RETURNING id""",
         (identity, name, result.value, body, to_ms(received_at)),
     ).fetchone()
-    tx.execute(
-        "UPDATE totals SET value = value + 1 WHERE name = ?",
-        ("webhooks_received" if row else "webhooks_duplicates",),
-    )
-    return None if row is None else int(row[0])
+    if row is None:
+        tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'webhooks_duplicates'")
+        return None
+    return int(row[0])
 
 
 def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
     """Keep a receipt that matches no message yet."""
     tx.execute(
-        """INSERT INTO waiting_receipts (status, reference, queue_id, wa_id, occurred_at, reason, received_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO waiting_receipts
+               (status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, received_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             receipt.status.value,
             receipt.reference,
@@ -33,6 +33,7 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
             receipt.wa_id,
             to_ms(receipt.occurred_at),
             receipt.reason,
+            " ".join(receipt.recipient.chat_ids),
             to_ms(received_at),
         ),
     )
@@ -41,10 +42,13 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
 def take_receipts(tx: Tx, *, reference: str, queue_id: str | None, wa_id: str | None) -> list[Receipt]:
     """Remove and return the kept receipts that name any of a message's ids, oldest first."""
     rows = tx.execute(
-        """SELECT id, status, reference, queue_id, wa_id, occurred_at, reason FROM waiting_receipts
+        """SELECT id, status, reference, queue_id, wa_id, occurred_at, reason, chat_ids FROM waiting_receipts
            WHERE reference = ?1 OR queue_id IN (?2, ?3) OR wa_id IN (?2, ?3) ORDER BY id""",
         (reference, queue_id, wa_id),
     ).fetchall()
     for row in rows:
         tx.execute("DELETE FROM waiting_receipts WHERE id = ?", (row[0],))
-    return [Receipt(ReceiptStatus(r[1]), r[2], r[3], r[4], from_ms(r[5]), r[6]) for r in rows]
+    return [
+        Receipt(ReceiptStatus(r[1]), r[2], r[3], r[4], from_ms(r[5]), r[6], Sender(tuple(r[7].split()), None))
+        for r in rows
+    ]

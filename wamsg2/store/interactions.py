@@ -88,12 +88,3 @@ def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decisio
         "UPDATE interactions SET outcome = ?, contact_id = ?, campaign_id = ?, message_id = ? WHERE id = ?",
         (decision.outcome.value, contact_id, decision.campaign_id, decision.message_1_id, interaction_id),
     )
-
-
-def mark_recipient(tx: Tx, contact_id: int, campaign_id: int, at: datetime, *, opted_out: bool) -> None:
-    """Note on the recipient that they have replied in this campaign (or opted out in it), the first time."""
-    column = "opted_out_at" if opted_out else "replied_at"
-    tx.execute(
-        f"UPDATE recipients SET {column} = ?1 WHERE campaign_id = ?2 AND contact_id = ?3 AND {column} IS NULL",  # noqa: S608 - one of two constants
-        (to_ms(at), campaign_id, contact_id),
-    )

@@ -60,13 +60,14 @@ def message_1s_of(tx: Tx, contact_id: int) -> list[Message1]:
         """SELECT m.id, m.campaign_id, g.status, g.message_2 IS NOT NULL, m.status,
                   coalesce(m.sent_at, m.attempted_at),
                   EXISTS (SELECT 1 FROM messages x
-                          WHERE x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2)
+                          WHERE x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2),
+                  g.key
            FROM messages m JOIN campaigns g ON g.id = m.campaign_id
            WHERE m.contact_id = ? AND m.step = 1""",
         (contact_id,),
     ).fetchall()
     return [
-        Message1(r[0], r[1], CampaignStatus(r[2]), bool(r[3]), MessageStatus(r[4]), from_ms(r[5]), bool(r[6]))
+        Message1(r[0], r[1], CampaignStatus(r[2]), bool(r[3]), MessageStatus(r[4]), from_ms(r[5]), bool(r[6]), r[7])
         for r in rows
     ]
 
@@ -78,15 +79,6 @@ def message_1_id(tx: Tx, contact_id: int, provider_id: str) -> int | None:
         (contact_id, provider_id),
     ).fetchone()
     return None if row is None else int(row[0])
-
-
-def reference_keys(tx: Tx, campaign_id: int, contact_id: int) -> tuple[str, str]:
-    """What a reference is made of: the campaign's key and the contact's phone key."""
-    row = tx.execute(
-        "SELECT g.key, c.phone_key FROM campaigns g, contacts c WHERE g.id = ? AND c.id = ?",
-        (campaign_id, contact_id),
-    ).fetchone()
-    return str(row[0]), str(row[1])
 
 
 def add_message_2(

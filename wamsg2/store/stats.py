@@ -103,3 +103,8 @@ async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
         totals["unmatched"],
         from_ms(last_ms),
     )
+
+
+async def interaction_ids(reader: aiosqlite.Connection) -> set[str]:
+    """The WhatsApp ids of all stored interactions."""
+    return {str(row[0]) for row in await reader.execute_fetchall("SELECT wa_id FROM interactions")}

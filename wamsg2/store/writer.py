@@ -25,6 +25,10 @@ class StoreUnavailableError(WamsgError):
     """The database cannot be written now (full, locked, failing, or too much waits). Nothing was stored."""
 
 
+class WriterStoppedError(StoreUnavailableError):
+    """The writer has died: nothing will be stored until the process is started anew."""
+
+
 class Tx:
     """What a unit of work gets: the open transaction, and a place for what must happen once it is on disk."""
 
@@ -170,7 +174,7 @@ class ThreadWriter:
     def submit(self, work: Work[T]) -> "asyncio.Future[T]":
         """Queue the unit for the next commit."""
         if self._failure is not None or not self._thread.is_alive():
-            raise StoreUnavailableError("the writer has stopped")
+            raise WriterStoppedError(f"the writer has stopped: {self._failure}")
         if self._waiting.qsize() >= _WAITING_UNITS:
             raise StoreUnavailableError("too many writes are waiting")
         loop = asyncio.get_running_loop()
@@ -199,14 +203,20 @@ class ThreadWriter:
                     self._commit([unit for _, unit in batch], batch[0][0])
         finally:
             self._connection.close()
+            while not self._waiting.empty():  # behind a batch that ended the writer
+                if item := self._waiting.get():
+                    self._refuse([item[1]], item[0])
+
+    def _refuse(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
+        refused = WriterStoppedError(f"the writer has stopped: {self._failure}")
+        loop.call_soon_threadsafe(_tell, units, _Settled([(None, refused)] * len(units), []))
 
     def _commit(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
         try:
             settled = commit_batch(self._connection, [unit.work for unit in units], self._hook)
         except BaseException as error:
             self._failure = error
-            settled = _Settled([(None, StoreUnavailableError(f"the writer has stopped: {error}"))] * len(units), [])
-            loop.call_soon_threadsafe(_tell, units, settled)
+            self._refuse(units, loop)
             raise
         if not loop.is_closed():
             loop.call_soon_threadsafe(_tell, units, settled)

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from wamsg2.wassenger.client import WassengerClient
 from wamsg2.wassenger.events import SUBSCRIBED_EVENTS
-from wamsg2.wassenger.fields import Json, obj, text
+from wamsg2.wassenger.fields import Json, JsonObject, obj, text
 
 #: Without these there is no reply and no receipt; the others only help.
 _NEEDED_EVENTS = ("message:in:new", "message:out:sent", "message:out:ack", "message:out:failed")
@@ -35,11 +35,23 @@ async def webhook_state(client: WassengerClient, path: str) -> State:
     answer = await client.get("/webhooks", {"size": "100"})
     if answer.status != 200 or not isinstance(answer.json, list):
         return State(ok=False, detail=answer.problem())
-    ours = [obj(hook) for hook in answer.json if urlsplit(text(obj(hook).get("url")) or "").path.endswith(path)]
+    ours = [hook for hook in map(obj, answer.json) if _path_of(hook).endswith(path)]
     if not ours:
         wanted = ", ".join(SUBSCRIBED_EVENTS)
         return State(ok=False, detail=f"none registered for …{path} (events: {wanted})")
-    status, listed = text(ours[0].get("status")), ours[0].get("events")
+    states = [_state_of(hook) for hook in ours]
+    return next((state for state in states if state.ok), states[0])
+
+
+def _path_of(hook: JsonObject) -> str:
+    try:
+        return urlsplit(text(hook.get("url")) or "").path
+    except ValueError:
+        return ""
+
+
+def _state_of(hook: JsonObject) -> State:
+    status, listed = text(hook.get("status")), hook.get("events")
     events: list[Json] = listed if isinstance(listed, list) else []
     if missing := [event for event in _NEEDED_EVENTS if event not in events]:
         return State(ok=False, detail=f"registered without {', '.join(missing)}")

@@ -1,6 +1,7 @@
 """One request to Wassenger, one outcome. Never retries, never raises for what the network may do."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,6 +76,7 @@ class WassengerClient:
     def __init__(self, *, base_url: str, api_key: str, device: str, timeout_seconds: float) -> None:
         self._base_url = base_url.rstrip("/")
         self._device = device
+        self._key = api_key.encode()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=0, ttl_dns_cache=60),
             headers={"Token": api_key, "Accept": "application/json"},
@@ -145,7 +147,7 @@ class WassengerClient:
                 if len(raw) > _ANSWER_LIMIT_BYTES:
                     raise ValueError("the answer is too long")
             try:
-                parsed = load(bytes(raw))
+                parsed = load(bytes(raw).replace(self._key, b"***"))
             except ValueError:  # an HTML page of a proxy, for one
                 parsed = None
             return Answer(response.status, parsed, _retry_after(response.headers.get("Retry-After")))
@@ -156,7 +158,7 @@ def _what(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "name not resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
+        return os.strerror(error.os_error.errno) if error.os_error.errno else type(error.os_error).__name__
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ValueError):

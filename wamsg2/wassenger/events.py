@@ -65,6 +65,7 @@ _RECEIPT_STATUS = {
     "3": ReceiptStatus.READ,
     "4": ReceiptStatus.READ,
 }
+_ORDER = (ReceiptStatus.SENT, ReceiptStatus.FAILED, ReceiptStatus.DELIVERED, ReceiptStatus.READ)
 _RECEIPT_EVENTS = {
     "message:out:new": ReceiptStatus.SENT,
     "message:out:sent": ReceiptStatus.SENT,
@@ -156,7 +157,8 @@ def _inbound(
         return Ignored("not a message in a direct chat"), ()
     if not person.chat_ids and not person.phone:
         return Ignored("no sender"), ()
-    if person.phone and person.phone == _own_number(envelope):
+    own = _own_number(envelope)
+    if own and own in (person.phone, phone_number((text(message.get("from")) or "").partition("@")[0])):
         return Ignored("our own message"), ()
     if kind == "reaction":
         return _reaction(envelope, data, message)
@@ -212,10 +214,8 @@ def _receipt(
     person = _person(data, message, message.get("toNumber"), message.get("phone"), message.get("wid"))
     if not _is_direct(data, message, person):
         return Ignored("not in a direct chat"), ()
-    status = receipt_status(message)
     base = _RECEIPT_EVENTS[name]
-    if status is None or base is ReceiptStatus.FAILED:
-        status = base
+    status = base if base is ReceiptStatus.FAILED else _furthest(receipt_status(message), base)
     if status is None:
         return Ignored("no delivery status"), ()
     queue_id, wa_id = _ids(message)
@@ -231,7 +231,11 @@ def _receipt(
 def receipt_status(message: JsonObject) -> ReceiptStatus | None:
     """How far the provider says that a message of ours got; open enums, so None for words nobody knows."""
     names = (first(message.get(key)) for key in ("deliveryStatus", "ack", "status"))
-    return next((status for name in names if name and (status := _RECEIPT_STATUS.get(name.lower()))), None)
+    return _furthest(*(_RECEIPT_STATUS.get(name.lower()) for name in names if name))
+
+
+def _furthest(*statuses: ReceiptStatus | None) -> ReceiptStatus | None:
+    return max((s for s in statuses if s), key=_ORDER.index, default=None)
 
 
 def _ids(message: JsonObject) -> tuple[str | None, str | None]:

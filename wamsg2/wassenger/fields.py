@@ -11,7 +11,9 @@ from wamsg2 import phone
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 JsonObject: TypeAlias = dict[str, Json]
 
+_HALF = re.compile("[\ud800-\udfff]")
 _QUEUE_ID = re.compile(r"[0-9a-f]{24}")
+_CHAT_ID = re.compile(r"[\w.:-]{1,64}@[\w.-]{1,32}", re.ASCII)
 _MILLISECONDS_FROM = 1e12  # as seconds this would be the year 33658
 
 
@@ -39,7 +41,7 @@ def text(value: Json) -> str | None:
         return str(value) if abs(value) < 10**18 else None
     if not isinstance(value, str):
         return None
-    return value.encode("utf-8", "replace").decode("utf-8").strip() or None
+    return _HALF.sub("\ufffd", value).strip() or None
 
 
 def first(*values: Json) -> str | None:
@@ -74,7 +76,7 @@ def message_id(*values: Json) -> str | None:
     """The first of the values that is a message id; a serialized ``true_<chat>_<id>`` gives its last part."""
     found = first(*values)
     if found and "@" in found and "_" in found:
-        return found.split("_")[2] if found.count("_") >= 2 else None
+        return (found.split("_")[2] or None) if found.count("_") >= 2 else None
     return found
 
 
@@ -86,7 +88,7 @@ def is_queue_id(value: str) -> bool:
 def chat_ids(*values: Json) -> tuple[str, ...]:
     """The values that are WhatsApp chat ids (``…@…``), each once, with one name for the two personal servers."""
     found = (text(value) for value in values)
-    ids = (i.lower().replace("@s.whatsapp.net", "@c.us") for i in found if i and i.count("@") == 1)
+    ids = (i.lower().replace("@s.whatsapp.net", "@c.us") for i in found if i and _CHAT_ID.fullmatch(i))
     return tuple(dict.fromkeys(ids))
 
 

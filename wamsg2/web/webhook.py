@@ -1,6 +1,7 @@
 """The public listener: Wassenger's webhooks and a health check. Nothing else answers here."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from wamsg2.inbox import Inbox
+from wamsg2.model import EventResult
 from wamsg2.store.writer import StoreUnavailableError
 from wamsg2.wassenger import signature
 from wamsg2.wassenger.events import NotAnEventError
@@ -17,6 +19,7 @@ log = structlog.get_logger()
 BODY_LIMIT_BYTES = 1024 * 1024
 _BODY_SECONDS = 10.0  #: Wassenger gives up on a webhook after as long.
 _RETRY_AFTER_SECONDS = 5
+_ANSWERS = {result: json.dumps({"status": result.value}).encode() for result in EventResult}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class WebhookListener:
             return web.json_response(
                 {"error": "cannot be stored now"}, status=503, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)}
             )
-        return web.json_response({"status": result.value})
+        return web.Response(body=_ANSWERS[result], content_type="application/json")
 
     def _is_signed(self, header: str | None, body: bytes) -> bool:
         if not self._secrets.signing_secrets or (header is None and not self._secrets.require_signature):

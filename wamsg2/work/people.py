@@ -19,17 +19,14 @@ def phone_of(sender: Sender) -> str | None:
 
 def identify(tx: Tx, sender: Sender, quoted_id: str | None) -> Contact | None:
     """The contact of the quoted message, else of a known chat id, else of the number in any spelling [reply 2]."""
-    if quoted_id and (contact := contacts.by_message(tx, quoted_id)):
-        return contact
-    for chat_id in sender.chat_ids:
-        if contact := contacts.by_chat_id(tx, chat_id):
-            return contact
     number = phone_of(sender)
-    return contacts.by_phone_key(tx, phone.key(number)) if number else None
+    phone_key = phone.key(number) if number else None
+    return contacts.find(tx, provider_id=quoted_id, chat_ids=sender.chat_ids, phone_key=phone_key)
 
 
 def learn(tx: Tx, contact: Contact, sender: Sender) -> list[str]:
     """Remember the sender's chat ids that cannot be derived from the contact's number; those that were new."""
-    own_key = phone.key(contact.phone)
-    underived = (c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != own_key)
+    underived = (
+        c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != contact.phone_key
+    )
     return contacts.learn_chat_ids(tx, contact.id, underived)

@@ -95,8 +95,7 @@ def _receive_message(
         return [_record(tx, interaction, Decision(ReplyOutcome.UNKNOWN_CONTACT))]
     reply = Reply(inbound.text, inbound.quoted_id, reply_at, arrived_at)
     # In the order of writing: what they wrote before we knew this id of theirs comes first.
-    replying.meet(tx, contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
-    contact = contacts.by_id(tx, contact.id) or contact
+    contact = replying.meet(tx, contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
     decisions = replying.answer(tx, contact, reply, policy=policy, now=arrived_at, signals=signals)
     return [_record(tx, interaction, decision) for decision in decisions]
 

@@ -36,7 +36,7 @@ def answer(
         decisions = rules.with_outcome(decisions, outcome)
     elif contact.opted_out:
         decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
-    return [apply(tx, decision, contact.id, reply, policy=policy, now=now) for decision in decisions]
+    return [apply(tx, decision, contact, reply, policy=policy, now=now) for decision in decisions]
 
 
 def _change_consent(
@@ -57,20 +57,15 @@ def _change_consent(
             assert_never(consent)
 
 
-def apply(tx: Tx, decision: Decision, contact_id: int, reply: Reply, *, policy: Policy, now: datetime) -> Decision:
+def apply(tx: Tx, decision: Decision, contact: Contact, reply: Reply, *, policy: Policy, now: datetime) -> Decision:
     """Do what a decision says; the decision as it stands once the unique index has judged."""
-    if decision.campaign_id is None:
+    if decision.outcome is not ReplyOutcome.MESSAGE_2_QUEUED or decision.campaign_id is None:
         return decision
-    opted_out = decision.outcome is ReplyOutcome.OPT_OUT
-    interactions.mark_recipient(tx, contact_id, decision.campaign_id, reply.reply_at, opted_out=opted_out)
-    if decision.outcome is not ReplyOutcome.MESSAGE_2_QUEUED:
-        return decision
-    campaign_key, contact_key = messages.reference_keys(tx, decision.campaign_id, contact_id)
     created = messages.add_message_2(
         tx,
-        contact_id=contact_id,
+        contact_id=contact.id,
         campaign_id=decision.campaign_id,
-        reference=rules.reference(campaign_key, contact_key, Step.MESSAGE_2),
+        reference=rules.reference(decision.campaign_key, contact.phone_key, Step.MESSAGE_2),
         reply_at=reply.reply_at,
         due_at=reply.received_at + policy.delay,
         now=now,
@@ -81,31 +76,36 @@ def apply(tx: Tx, decision: Decision, contact_id: int, reply: Reply, *, policy: 
 def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) -> None:
     """Decide the replies that overtook this Message 1, now that it is known whether it went out [reply 5]."""
     for waiting in interactions.waiting_for(tx, message_1.id):
+        if (contact := contacts.by_id(tx, message_1.contact_id)) is None:
+            return
         reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.received_at)
-        quoted = messages.message_1_id(tx, message_1.contact_id, reply.quoted_id) if reply.quoted_id else None
-        decisions = rules.decide_reply(
-            reply.reply_at, quoted, messages.message_1s_of(tx, message_1.contact_id), policy
-        )
+        quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
+        decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
         # Where every open campaign is answered, the others have decided about this reply on their own.
         own = [d for d in decisions if d.message_1_id == message_1.id]
         if own or policy.overlap is Overlap.ALL:
             decision = own[0] if own else Decision(ReplyOutcome.NO_RECENT_MESSAGE_1)
         else:
             decision = decisions[0]
-        if message_1.contact_opted_out:
+        if contact.opted_out:
             decision = replace(decision, outcome=ReplyOutcome.OPTED_OUT)
-        decision = apply(tx, decision, message_1.contact_id, reply, policy=policy, now=now)
-        interactions.set_decision(tx, waiting.id, message_1.contact_id, decision)
+        decision = apply(tx, decision, contact, reply, policy=policy, now=now)
+        interactions.set_decision(tx, waiting.id, contact.id, decision)
 
 
-def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datetime, signals: Signals) -> None:
-    """Learn a contact's chat ids; what somebody unknown wrote from one of them was this contact's, and is decided."""
+def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datetime, signals: Signals) -> Contact:
+    """Learn a contact's chat ids; what somebody unknown wrote from one of them was this contact's, and is decided.
+
+    Returns:
+        The contact as it stands then: one of those words may have been a STOP.
+    """
     for chat_id in people.learn(tx, contact, sender):
         for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id):
             reply = Reply(unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.received_at)
-            known = contacts.by_id(tx, contact.id) or contact  # an earlier one of them may have been a STOP
-            first, *others = answer(tx, known, reply, policy=policy, now=now, signals=signals)
+            first, *others = answer(tx, contact, reply, policy=policy, now=now, signals=signals)
             interactions.set_decision(tx, interaction_id, contact.id, first)
             for decision in others:
                 interactions.add(tx, replace(unmatched, contact_id=contact.id), decision)
             tx.after_commit(signals.wake)
+            contact = contacts.by_id(tx, contact.id) or contact
+    return contact

@@ -129,6 +129,7 @@ CREATE TABLE waiting_receipts (
     wa_id        TEXT,
     occurred_at  INTEGER,
     reason       TEXT,
+    chat_ids     TEXT NOT NULL,  -- of the recipient, separated by spaces
     received_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX waiting_receipts_queue_id ON waiting_receipts (queue_id) WHERE queue_id IS NOT NULL;
@@ -172,7 +173,8 @@ CREATE TRIGGER recipients_removed AFTER DELETE ON recipients BEGIN
         opted_out = opted_out - (old.opted_out_at IS NOT NULL)
     WHERE campaign_id = old.campaign_id;
 END;
-CREATE TRIGGER recipients_changed AFTER UPDATE OF replied_at, opted_out_at ON recipients BEGIN
+CREATE TRIGGER recipients_changed AFTER UPDATE OF replied_at, opted_out_at ON recipients
+WHEN new.replied_at IS NOT old.replied_at OR new.opted_out_at IS NOT old.opted_out_at BEGIN
     UPDATE campaign_counts
     SET replied = replied + (new.replied_at IS NOT NULL) - (old.replied_at IS NOT NULL),
         opted_out = opted_out + (new.opted_out_at IS NOT NULL) - (old.opted_out_at IS NOT NULL)
@@ -194,9 +196,26 @@ CREATE TRIGGER messages_moved AFTER UPDATE OF status ON messages WHEN new.status
     ON CONFLICT (campaign_id, step, status) DO UPDATE SET n = n + 1;
 END;
 
-CREATE TRIGGER interactions_added AFTER INSERT ON interactions BEGIN
+CREATE TRIGGER events_added AFTER INSERT ON events BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = 'webhooks_received';
+END;
+
+CREATE TRIGGER interactions_added AFTER INSERT ON interactions WHEN new.campaign_id IS NOT NULL BEGIN
     UPDATE campaign_counts SET interactions = interactions + 1 WHERE campaign_id = new.campaign_id;
-    UPDATE totals SET value = value + 1 WHERE name = 'unmatched' AND new.outcome = 'unknown_contact';
+END;
+CREATE TRIGGER interactions_added_unknown AFTER INSERT ON interactions WHEN new.outcome = 'unknown_contact' BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = 'unmatched';
+END;
+-- The first reply, and the first opt-out word, of a contact in a campaign.
+CREATE TRIGGER interactions_added_reply AFTER INSERT ON interactions
+WHEN new.campaign_id IS NOT NULL AND new.outcome NOT IN ('reaction', 'opt_out') BEGIN
+    UPDATE recipients SET replied_at = new.reply_at
+    WHERE campaign_id = new.campaign_id AND contact_id = new.contact_id AND replied_at IS NULL;
+END;
+CREATE TRIGGER interactions_added_opt_out AFTER INSERT ON interactions
+WHEN new.campaign_id IS NOT NULL AND new.outcome = 'opt_out' BEGIN
+    UPDATE recipients SET opted_out_at = new.reply_at
+    WHERE campaign_id = new.campaign_id AND contact_id = new.contact_id AND opted_out_at IS NULL;
 END;
 CREATE TRIGGER interactions_removed AFTER DELETE ON interactions BEGIN
     UPDATE campaign_counts SET interactions = interactions - 1 WHERE campaign_id = old.campaign_id;
@@ -207,4 +226,10 @@ CREATE TRIGGER interactions_changed AFTER UPDATE OF campaign_id, outcome ON inte
     UPDATE campaign_counts SET interactions = interactions + 1 WHERE campaign_id = new.campaign_id;
     UPDATE totals SET value = value + (new.outcome = 'unknown_contact') - (old.outcome = 'unknown_contact')
     WHERE name = 'unmatched' AND new.outcome <> old.outcome;
+    UPDATE recipients SET replied_at = new.reply_at
+    WHERE campaign_id = new.campaign_id AND contact_id = new.contact_id AND replied_at IS NULL
+      AND new.outcome NOT IN ('reaction', 'opt_out');
+    UPDATE recipients SET opted_out_at = new.reply_at
+    WHERE campaign_id = new.campaign_id AND contact_id = new.contact_id AND opted_out_at IS NULL
+      AND new.outcome = 'opt_out';
 END;

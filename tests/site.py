@@ -20,13 +20,12 @@ from tests.support import PROCESS_SECONDS
 from wamsg2 import phone, rules
 from wamsg2.campaigns import Campaigns
 from wamsg2.clock import SystemClock
-from wamsg2.sandbox import SandboxSettings
 from wamsg2.sandbox.server import Sandbox
 from wamsg2.store import verify
 from wamsg2.store.database import Store
 from wamsg2.work import campaigning
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
@@ -163,8 +162,3 @@ async def site(directory: Path, sandbox: Sandbox, **changes: str) -> AsyncIterat
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-
-
-@pytest.fixture
-def sandbox_settings() -> SandboxSettings:
-    return SandboxSettings()

@@ -1,0 +1,193 @@
+"""Queries that more than one unit of work relies on: ids, the queue, times, kept receipts."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import START, commit, memory
+from wamsg2.model import Accepted, CampaignStatus, EventResult, MessageStatus, Policy, Receipt, ReceiptStatus
+from wamsg2.store import campaigns, contacts, events, messages
+from wamsg2.store.times import from_ms, to_ms
+from wamsg2.store.writer import Work
+from wamsg2.work import campaigning, claiming, settling
+
+T = TypeVar("T")
+ONE, TWO = "+34600000001", "+34600000002"
+QUEUE_ID, WA_ID = "675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001"
+
+
+class Table:
+    """A running campaign with two contacts, both messages queued."""
+
+    def __init__(self) -> None:
+        self.connection = memory()
+        self(lambda tx: campaigns.add(tx, name="c", key="k", message_1="Hi", message_2="More", now=START))
+        rows = [campaigning.Row(n, p, p, {}) for n, p in enumerate((ONE, TWO))]
+        self(lambda tx: campaigning.add_rows(tx, "c", rows, START))
+        self(lambda tx: campaigning.prepare_launch(tx, "c", 0, START))
+        self(lambda tx: campaigning.finish_launch(tx, "c", START))
+
+    def __call__(self, work: Work[T]) -> T:
+        return commit(self.connection, work)
+
+    def send(self, accepted: Accepted) -> int:
+        (claim,) = self(lambda tx: claiming.claim(tx, now=START, due_before=START, most=1)).claims
+        self(lambda tx: settling.settle(tx, claim, accepted, started_at=START, now=START, policy=Policy()))
+        return claim.message_id
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    made = Table()
+    yield made
+    made.connection.close()
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - see timezones
+def test_times_come_back_to_the_millisecond(moment: datetime) -> None:
+    assert timedelta(0) <= moment - from_ms(to_ms(moment)) < timedelta(milliseconds=1)
+    assert to_ms(from_ms(to_ms(moment))) == to_ms(moment)
+
+
+def test_no_time_is_no_time() -> None:
+    assert to_ms(None) is None
+    assert from_ms(None) is None
+
+
+def test_provider_ids_are_found_in_either_place(table: Table) -> None:
+    message_id = table.send(Accepted(QUEUE_ID, WA_ID))
+    table.send(Accepted("b" * 24, "3EB0FF"))
+    for queue_id, wa_id in ((QUEUE_ID, None), (None, QUEUE_ID), (WA_ID, None), (None, WA_ID), (QUEUE_ID, WA_ID)):
+        unit = partial(messages.by_provider_ids, reference=None, queue_id=queue_id, wa_id=wa_id)
+        message = table(unit)
+        assert message is not None
+        assert message.id == message_id
+    assert table(lambda tx: messages.by_provider_ids(tx, reference=None, queue_id=None, wa_id=None)) is None
+    assert table(lambda tx: messages.by_provider_ids(tx, reference="w2-x", queue_id="x", wa_id="y")) is None
+
+
+def test_our_reference_is_believed_first(table: Table) -> None:
+    first = table.send(Accepted(QUEUE_ID, WA_ID))
+    second = table.send(Accepted("b" * 24, "3EB0FF"))
+    ((reference,),) = table.connection.execute("SELECT reference FROM messages WHERE id = ?", (second,)).fetchall()
+    message = table(lambda tx: messages.by_provider_ids(tx, reference=reference, queue_id=QUEUE_ID, wa_id=WA_ID))
+    assert message is not None
+    assert message.id == second != first
+
+
+def test_ids_are_learned_once(table: Table) -> None:
+    message_id = table.send(Accepted(QUEUE_ID))
+    assert table(lambda tx: messages.learn_ids(tx, message_id, queue_id="x", wa_id=WA_ID)) == (QUEUE_ID, WA_ID)
+    assert table(lambda tx: messages.learn_ids(tx, message_id, queue_id="x", wa_id="y")) == (QUEUE_ID, WA_ID)
+
+
+def found(table: Table, provider_id: str | None, *chat_ids: str, phone_key: str | None = None) -> str | None:
+    contact = table(lambda tx: contacts.find(tx, provider_id=provider_id, chat_ids=chat_ids, phone_key=phone_key))
+    return contact.phone if contact else None
+
+
+def test_a_contact_is_found_by_what_we_sent_then_by_chat_id_then_by_number(table: Table) -> None:
+    table.send(Accepted(QUEUE_ID, WA_ID))
+    table(lambda tx: contacts.learn_chat_ids(tx, 2, ["2@lid"]))
+    assert found(table, QUEUE_ID) == found(table, WA_ID) == ONE
+    assert found(table, WA_ID, "2@lid", phone_key=TWO) == ONE
+    assert found(table, "nothing", "1@lid", "2@lid", phone_key=ONE) == TWO
+    assert found(table, None, "2@lid") == TWO
+    assert found(table, "nothing", "1@lid", phone_key=ONE) == ONE
+    assert found(table, None) is None
+    assert found(table, "nothing", "1@lid", phone_key="+1") is None
+    assert table(lambda tx: messages.message_1_id(tx, 1, WA_ID)) == 1
+    assert table(lambda tx: messages.message_1_id(tx, 2, WA_ID)) is None
+
+
+def test_a_chat_id_leads_to_whom_it_was_last_told_of(table: Table) -> None:
+    assert table(lambda tx: contacts.learn_chat_ids(tx, 1, ["1@lid", "2@lid"])) == ["1@lid", "2@lid"]
+    assert table(lambda tx: contacts.learn_chat_ids(tx, 1, ["1@lid"])) == []
+    assert table(lambda tx: contacts.learn_chat_ids(tx, 2, ["1@lid"])) == ["1@lid"]
+    assert found(table, None, "1@lid") == TWO
+
+
+def test_one_message_2_whatever_its_status(table: Table) -> None:
+    def add() -> bool:
+        return table(
+            lambda tx: messages.add_message_2(
+                tx, contact_id=1, campaign_id=1, reference="r", reply_at=START, due_at=START, now=START
+            )
+        )
+
+    assert add()
+    for status in MessageStatus:
+        facts = ("x", 1, 1, 1, "x", 1 if status is MessageStatus.UNCERTAIN else None, status.value)
+        table.connection.execute(
+            """UPDATE messages SET reason = ?, sent_at = ?, attempt = ?, attempted_at = ?, text = ?, look_up_at = ?,
+                      status = ? WHERE step = 2""",
+            facts,
+        )
+        assert not add()
+
+
+def test_the_rules_see_every_message_1(table: Table) -> None:
+    table.send(Accepted(QUEUE_ID))
+    (seen,) = table(lambda tx: messages.message_1s_of(tx, 1))
+    assert (seen.status, seen.went_at, seen.campaign_status) == (MessageStatus.SENT, START, CampaignStatus.RUNNING)
+    assert seen.campaign_has_message_2
+    assert not seen.message_2_exists
+    (queued,) = table(lambda tx: messages.message_1s_of(tx, 2))
+    assert queued.went_at is None
+
+
+def test_the_next_due_time_is_of_running_campaigns(table: Table) -> None:
+    assert table(messages.next_due_at) == START
+    table(lambda tx: campaigns.set_status(tx, 1, CampaignStatus.PAUSED, START))
+    assert table(messages.next_due_at) is None
+    assert table(lambda tx: messages.next_in_line(tx, START)) is None
+
+
+def test_an_event_is_stored_once(table: Table) -> None:
+    def add(identity: bytes) -> int | None:
+        return table(
+            lambda tx: events.add(
+                tx, identity=identity, name="x", result=EventResult.ACCEPTED, body=b"{}", received_at=START
+            )
+        )
+
+    assert [add(b"a"), add(b"a"), add(b"b")] == [1, None, 2]
+    totals = dict(table.connection.execute("SELECT name, value FROM totals").fetchall())
+    assert (totals["webhooks_received"], totals["webhooks_duplicates"]) == (2, 1)
+
+
+def test_kept_receipts_are_taken_once_oldest_first(table: Table) -> None:
+    receipts = [
+        Receipt(ReceiptStatus.READ, None, None, WA_ID, START),
+        Receipt(ReceiptStatus.DELIVERED, None, QUEUE_ID, None, None),
+        Receipt(ReceiptStatus.FAILED, "w2-a", None, None, None, "why"),
+        Receipt(ReceiptStatus.READ, "w2-b", None, "3EB0FF", None),
+        Receipt(ReceiptStatus.SENT, None, WA_ID, None, None),
+    ]
+    for each in receipts:
+        table(lambda tx, r=each: events.keep_receipt(tx, r, START))  # type: ignore[misc]
+
+    def take() -> list[Receipt]:
+        return table(lambda tx: events.take_receipts(tx, reference="w2-a", queue_id=QUEUE_ID, wa_id=WA_ID))
+
+    assert take() == [receipts[0], receipts[1], receipts[2], receipts[4]]
+    assert take() == []
+    assert table.connection.execute("SELECT count(*) FROM waiting_receipts").fetchone() == (1,)
+
+
+def test_the_launch_is_timed_once(table: Table) -> None:
+    for status in (CampaignStatus.PAUSED, CampaignStatus.RUNNING):
+        table(lambda tx, s=status: campaigns.set_status(tx, 1, s, START + timedelta(days=1)))  # type: ignore[misc]
+    ((launched_at,),) = table.connection.execute("SELECT launched_at FROM campaigns").fetchall()
+    assert launched_at == to_ms(START)
+
+
+def test_a_unit_of_another_schema_is_an_error_of_ours(table: Table) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        table(lambda tx: tx.execute("INSERT INTO chat_ids VALUES ('1@lid', 99)"))

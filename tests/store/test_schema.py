@@ -1,0 +1,258 @@
+"""The tables judge for themselves: wrong rows cannot be written, and the counters follow every change."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import memory
+from wamsg2.model import MessageStatus, ReplyOutcome
+from wamsg2.store import verify
+
+
+def insert(connection: sqlite3.Connection, table: str, **values: object) -> None:
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+
+
+def contact(**changes: object) -> dict[str, object]:
+    return {"phone": "+34600000001", "phone_key": "+34600000001", "created_at": 0} | changes
+
+
+def campaign(**changes: object) -> dict[str, object]:
+    return {"name": "c", "key": "k", "status": "draft", "message_1": "Hi", "created_at": 0} | changes
+
+
+def message(**changes: object) -> dict[str, object]:
+    usual = {
+        "contact_id": 1,
+        "campaign_id": 1,
+        "step": 1,
+        "status": "queued",
+        "reference": "r",
+        "created_at": 0,
+        "due_at": 0,
+    }
+    return usual | changes
+
+
+def interaction(**changes: object) -> dict[str, object]:
+    return {"type": "text", "outcome": "reaction", "text": "", "wa_id": "", "reply_at": 0, "received_at": 0} | changes
+
+
+CLAIMED = {"attempt": 1, "attempted_at": 0, "text": "Hi"}
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    made = memory()
+    insert(made, "contacts", **contact())
+    insert(made, "campaigns", **campaign())
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("contacts", contact(phone="+34600000002")),  # one spelling, one contact
+        ("contacts", contact(phone_key="2", opted_out=2)),
+        ("contacts", contact(phone_key="2", created_at="today")),
+        ("contacts", contact(phone_key="2", phone=None)),
+        ("campaigns", campaign()),
+        ("campaigns", campaign(name="d", status="completed")),  # derived, never stored
+        ("campaigns", campaign(name="d", status="scheduled")),
+        ("campaigns", campaign(name="d", status="running")),  # never launched
+        ("campaigns", campaign(name="d", status="paused")),
+        ("chat_ids", {"chat_id": "1@lid", "contact_id": 9}),
+        ("recipients", {"campaign_id": 9, "contact_id": 1, "variables": "{}"}),
+        ("messages", message(step=0)),
+        ("messages", message(step=3, reply_at=1)),
+        ("messages", message(status="lost")),
+        ("messages", message(reply_at=1)),  # a Message 1 answers nothing
+        ("messages", message(step=2)),  # a Message 2 answers a reply
+        ("messages", message(status="sent")),
+        ("messages", message(status="delivered")),
+        ("messages", message(status="read")),
+        ("messages", message(status="sending")),
+        ("messages", message(status="sending", **CLAIMED | {"attempt": 0})),
+        ("messages", message(status="sending", **CLAIMED | {"attempted_at": None})),
+        ("messages", message(status="sending", **CLAIMED | {"text": None})),
+        ("messages", message(status="uncertain", reason="x", **CLAIMED)),  # who would look it up?
+        ("messages", message(status="uncertain", look_up_at=0, **CLAIMED)),  # why?
+        ("messages", message(look_up_at=0)),
+        ("messages", message(status="failed")),
+        ("messages", message(status="cancelled")),
+        ("messages", message(contact_id=9)),
+        ("messages", message(campaign_id=9)),
+        ("messages", message(due_at="soon")),
+        ("interactions", interaction(outcome="whatever")),
+        ("interactions", interaction(outcome="unknown_contact", contact_id=1)),
+        ("interactions", interaction(outcome="waiting_for_message_1", contact_id=1)),
+        ("interactions", interaction(message_id=9)),
+        ("events", {"identity": b"1", "name": "x", "result": "duplicate", "body": b"", "received_at": 0}),
+        ("waiting_receipts", {"status": "lost", "chat_ids": "", "received_at": 0}),
+    ],
+)
+def test_wrong_rows_are_refused(connection: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        insert(connection, table, **row)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        message(),
+        message(step=2, reply_at=5),
+        message(status="sending", **CLAIMED),
+        message(status="uncertain", reason="x", look_up_at=0, **CLAIMED),
+        message(status="sent", sent_at=1),
+        message(status="failed", reason="x"),
+        message(status="cancelled", reason="x"),
+    ],
+)
+def test_right_rows_are_taken(connection: sqlite3.Connection, row: dict[str, object]) -> None:
+    insert(connection, "messages", **row)
+
+
+@pytest.mark.parametrize("status", ["queued", "cancelled", "failed"])
+def test_one_message_per_contact_campaign_and_step(connection: sqlite3.Connection, status: str) -> None:
+    insert(connection, "messages", **message(status=status, reason="x"))
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        insert(connection, "messages", **message(reference="other"))
+    insert(connection, "messages", **message(reference="other", step=2, reply_at=1))
+    insert(connection, "contacts", **contact(phone_key="2"))
+    with pytest.raises(sqlite3.IntegrityError, match=r"messages\.reference"):
+        insert(connection, "messages", **message(contact_id=2))
+
+
+def test_one_event_per_identity(connection: sqlite3.Connection) -> None:
+    row = {"identity": b"1", "name": "x", "result": "accepted", "body": b"", "received_at": 0}
+    insert(connection, "events", **row)
+    with pytest.raises(sqlite3.IntegrityError, match=r"events\.identity"):
+        insert(connection, "events", **row)
+
+
+def test_old_events_can_go_without_their_interactions(connection: sqlite3.Connection) -> None:
+    insert(connection, "events", identity=b"1", name="x", result="accepted", body=b"", received_at=0)
+    insert(connection, "interactions", **interaction(event_id=1, contact_id=1))
+    connection.execute("DELETE FROM events")
+    assert connection.execute("SELECT event_id FROM interactions").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize("table", ["contacts", "campaigns"])
+@pytest.mark.parametrize("outcome", ["message_2_queued", "waiting_for_message_1"])
+def test_a_contact_or_campaign_goes_with_all_its_rows(
+    connection: sqlite3.Connection, table: str, outcome: str
+) -> None:
+    insert(connection, "recipients", campaign_id=1, contact_id=1, variables="{}")
+    insert(connection, "chat_ids", chat_id="1@lid", contact_id=1)
+    insert(connection, "messages", **message(status="sending", **CLAIMED))
+    insert(connection, "interactions", **interaction(contact_id=1, campaign_id=1, message_id=1, outcome=outcome))
+    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - two constants
+    for emptied in ("recipients", "messages", "interactions"):
+        assert connection.execute(f"SELECT count(*) FROM {emptied}").fetchone() == (0,)  # noqa: S608 - constants
+    assert counters(connection) == []
+
+
+# --- counters ------------------------------------------------------------------------------------------------
+
+
+def counters(connection: sqlite3.Connection) -> list[Any]:
+    """What a recount finds different."""
+    return [
+        row
+        for promise, _, query in verify._CHECKS
+        if promise == "counters"
+        for row in connection.execute(query).fetchall()
+    ]
+
+
+small = st.integers(1, 3)
+statuses = st.sampled_from(MessageStatus)
+outcomes = st.sampled_from([o for o in ReplyOutcome if o is not ReplyOutcome.WAITING_FOR_MESSAGE_1])
+times = st.none() | st.integers(0, 9)
+changes = st.one_of(
+    st.tuples(st.just("recipient"), small, small),
+    st.tuples(st.just("leave"), small, small),
+    st.tuples(st.just("mark"), small, small, times, times),
+    st.tuples(st.just("message"), small, small, st.sampled_from([1, 2]), statuses),
+    st.tuples(st.just("move"), small, statuses),
+    st.tuples(st.just("forget message"), small),
+    st.tuples(st.just("interaction"), st.none() | small, outcomes),
+    st.tuples(st.just("decide"), small, st.none() | small, outcomes),
+    st.tuples(st.just("forget interaction"), small),
+    st.tuples(st.just("erase"), small),
+    st.tuples(st.just("forget campaign"), small),
+)
+Change = tuple[Any, ...]
+
+
+def facts_of(status: MessageStatus) -> dict[str, object]:
+    """Columns that make a row in this status a right one."""
+    uncertain = status is MessageStatus.UNCERTAIN
+    return CLAIMED | {"status": status.value, "sent_at": 1, "reason": "x", "look_up_at": 1 if uncertain else None}
+
+
+def set_facts(connection: sqlite3.Connection, number: int, status: MessageStatus) -> None:
+    facts = facts_of(status)
+    columns = ", ".join(f"{name} = ?" for name in facts)
+    connection.execute(f"UPDATE messages SET {columns} WHERE id % 3 = ?", (*facts.values(), number % 3))  # noqa: S608
+
+
+def apply(connection: sqlite3.Connection, change: Change) -> None:  # noqa: C901 - a row per change
+    execute: Callable[..., sqlite3.Cursor] = connection.execute
+    match change:
+        case "recipient", campaign_id, contact_id:
+            insert(connection, "recipients", campaign_id=campaign_id, contact_id=contact_id, variables="{}")
+        case "leave", campaign_id, contact_id:
+            execute("DELETE FROM recipients WHERE campaign_id = ? AND contact_id = ?", (campaign_id, contact_id))
+        case "mark", campaign_id, contact_id, replied_at, opted_out_at:
+            execute(
+                "UPDATE recipients SET replied_at = ?, opted_out_at = ? WHERE campaign_id = ? AND contact_id = ?",
+                (replied_at, opted_out_at, campaign_id, contact_id),
+            )
+        case "message", contact_id, campaign_id, step, status:
+            row = message(
+                contact_id=contact_id, campaign_id=campaign_id, step=step, reply_at=1 if step == 2 else None
+            )
+            reference = f"{contact_id}/{campaign_id}/{step}"
+            insert(connection, "messages", **row | facts_of(status) | {"reference": reference})
+        case "move", number, status:
+            set_facts(connection, number, status)
+        case "forget message", number:
+            execute("DELETE FROM messages WHERE id % 3 = ?", (number % 3,))
+        case "interaction", campaign_id, outcome:
+            insert(connection, "interactions", **interaction(campaign_id=campaign_id, outcome=outcome.value))
+        case "decide", number, campaign_id, outcome:
+            execute(
+                "UPDATE interactions SET campaign_id = ?, outcome = ? WHERE id % 3 = ?",
+                (campaign_id, outcome.value, number % 3),
+            )
+        case "forget interaction", number:
+            execute("DELETE FROM interactions WHERE id % 3 = ?", (number % 3,))
+        case "erase", contact_id:
+            execute("DELETE FROM contacts WHERE id = ?", (contact_id,))
+        case "forget campaign", campaign_id:
+            execute("DELETE FROM campaigns WHERE id = ?", (campaign_id,))
+        case _:
+            raise AssertionError(change)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(changes, max_size=40))
+def test_counters_follow_every_change(made: list[Change]) -> None:
+    connection = memory()
+    for n in (1, 2, 3):
+        insert(connection, "contacts", **contact(phone=f"{n}", phone_key=f"{n}"))
+        insert(connection, "campaigns", **campaign(name=f"{n}"))
+    for change in made:
+        try:
+            apply(connection, change)
+        except sqlite3.IntegrityError:  # there already, or gone
+            continue
+        assert counters(connection) == [], change
+    connection.close()

@@ -1,0 +1,474 @@
+"""The loop that sends: its pace, its order, and what it does with each outcome."""
+
+import asyncio
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import House, Simulation, house, inbound, memory, run_virtually
+from wamsg2.model import Accepted, Deferred, Held, Outcome, Rejected, Step, Uncertain
+from wamsg2.sender import LEAD_SECONDS
+from wamsg2.store.writer import StoreUnavailableError, Work
+from wamsg2.work import settling
+
+ONE, TWO = "+34600000001", "+34600000002"
+#: Of binary fractions of a second, added up over hours.
+ROUNDING = 1e-6
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    made = memory()
+    yield made
+    made.close()
+
+
+async def step(home: House) -> float:
+    """One step, and what it started is settled."""
+    seconds = await home.sender.step()
+    await home.sender.settle_all()
+    return seconds
+
+
+async def run_for(simulation: Simulation, seconds: float) -> None:
+    """Let the sender run so long, then stop it as the daemon does."""
+    sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+    await asyncio.sleep(seconds)
+    simulation.sender.stop()
+    await sending
+
+
+# --- one step at a time --------------------------------------------------------------------------------------
+
+
+async def test_the_bucket_starts_empty(home: House) -> None:
+    await home.campaign(ONE)
+    assert await step(home) == pytest.approx(1.0 - LEAD_SECONDS)
+    assert home.client.sent == []
+    home.clock.advance(1)
+    assert await step(home) == 0
+    assert [claim.phone for claim in home.client.sent] == [ONE]
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+async def test_an_empty_queue_waits_to_be_woken(home: House) -> None:
+    home.clock.advance(1)
+    assert await step(home) == math.inf
+
+
+async def test_the_row_says_sending_before_the_request_leaves(home: House) -> None:
+    await home.campaign(ONE)
+    seen: list[tuple[str, int, str]] = []
+
+    async def look(_: object) -> None:
+        seen.extend(await home.rows("SELECT status, attempt, reference FROM messages"))
+
+    home.client.on_send = look
+    home.clock.advance(1)
+    await step(home)
+    assert seen == [("sending", 1, home.client.sent[0].reference)]
+
+
+async def test_the_next_step_waits_for_the_limit(home: House) -> None:
+    await home.campaign(ONE, TWO)
+    home.clock.advance(1)
+    await step(home)
+    assert await step(home) == pytest.approx(1 - LEAD_SECONDS)
+    assert len(home.client.sent) == 1
+
+
+async def test_the_next_step_waits_for_what_falls_due(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one()
+    home.clock.advance(60)
+    await home.receive(inbound(ONE, at=home.clock.now(), wa_id="A1"))
+    assert await step(home) == pytest.approx(2 - LEAD_SECONDS)
+    home.clock.advance(2)
+    assert await step(home) == 0
+    assert home.client.sent[0].step is Step.MESSAGE_2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "held", "wait_seconds"),
+    [
+        pytest.param(Accepted("a" * 24), "sent", None, None, id="accepted"),
+        pytest.param(Rejected("HTTP 400"), "failed", None, None, id="rejected"),
+        pytest.param(Uncertain("no answer in time"), "uncertain", None, None, id="uncertain"),
+        pytest.param(Deferred("HTTP 429", timedelta(seconds=60)), "queued", "HTTP 429", (60, 60), id="rate limited"),
+        pytest.param(Deferred("refused"), "queued", "refused", (1.0, 1.2), id="cannot connect: short back-off"),
+        pytest.param(Held("HTTP 402"), "queued", "HTTP 402", (60, 72), id="held"),
+    ],
+)
+async def test_outcomes(
+    home: House, outcome: Outcome, status: str, held: str | None, wait_seconds: tuple[float, float] | None
+) -> None:
+    await home.campaign(ONE, TWO)
+    home.client.outcomes = [outcome]
+    home.clock.advance(1)
+    await step(home)
+    assert await home.statuses() == [(ONE, 1, status), (TWO, 1, "queued")]
+    assert home.sender.held == held
+    home.clock.advance(1)
+    if wait_seconds is None:
+        await step(home)
+        assert len(home.client.sent) == 2
+        return
+    low, high = wait_seconds
+    assert low - 1 <= await step(home) <= high - 1 + ROUNDING
+    assert len(home.client.sent) == 1
+    home.clock.advance(high)
+    await step(home)
+    await step(home)
+    assert len(home.client.sent) >= 2
+    assert home.sender.held is None
+
+
+async def test_back_off_grows_and_ends_with_the_first_success(home: House) -> None:
+    await home.campaign(ONE)
+    home.client.outcomes = [Deferred("refused")] * 8
+    waits = []
+    for _ in range(8):
+        home.clock.advance(120)
+        await step(home)
+        waits.append(await step(home))
+    assert all(1.6 <= b / a <= 2.4 for a, b in pairwise(waits[:5]))
+    assert max(waits) <= 60
+    home.clock.advance(120)
+    await step(home)
+    assert home.sender.held is None
+    assert (await home.statuses())[0][2] == "sent"
+
+
+async def test_while_it_fails_only_one_request_tries(tmp_path: Path) -> None:
+    async with house(tmp_path, rate_limit_seconds=0) as home:
+        await home.campaign(*(f"+346{n:08d}" for n in range(30)))
+        home.client.outcomes = [Held("HTTP 401")] * 16
+        await step(home)
+        tried = len(home.client.sent)
+        assert tried == 16
+        home.client.outcomes = [Held("HTTP 401")]
+        home.clock.advance(10_000)
+        await step(home)
+        assert len(home.client.sent) == tried + 1
+
+
+async def test_a_client_that_breaks_leaves_a_doubt(home: House) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    await home.campaign(ONE)
+    home.client.on_send = broken
+    home.clock.advance(1)
+    await step(home)
+    ((status, reason),) = await home.rows("SELECT status, reason FROM messages")
+    assert (status, reason) == ("uncertain", "internal error (RuntimeError)")
+
+
+async def test_a_stop_between_claim_and_request_withdraws_it(home: House) -> None:
+    await home.campaign(ONE)
+    home.clock.advance(1)
+    await home.sender.step()  # claimed; its request starts with the next turn of the loop
+    await home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1"))
+    await home.sender.settle_all()
+    assert home.client.sent == []
+    assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
+
+
+async def test_a_message_that_cannot_be_rendered_blocks_nobody(home: House) -> None:
+    await home.campaign(ONE, TWO, message_1="Hello {{name}}")
+    await home.store.write(
+        lambda tx: tx.execute("""UPDATE recipients SET variables = '{"name":"Bo"}' WHERE contact_id = 2""")
+    )
+    home.clock.advance(1)
+    await step(home)
+    assert await home.statuses() == [(ONE, 1, "failed"), (TWO, 1, "sent")]
+    assert home.client.sent[0].text == "Hello Bo"
+
+
+async def test_a_refused_claim_is_tried_again(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await home.campaign(ONE)
+    home.clock.advance(1)
+
+    async def refuse(_: object) -> None:
+        raise StoreUnavailableError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(home.store, "write", refuse)
+        assert await step(home) == 1.0
+        assert home.sender.held == "disk full"
+    home.clock.advance(1)
+    await step(home)
+    assert await home.statuses() == [(ONE, 1, "sent")]
+    assert home.sender.held is None
+
+
+async def test_an_endless_pause_ends_when_woken(home: House) -> None:
+    running = asyncio.get_running_loop().create_task(home.sender.run())
+    await asyncio.sleep(0)
+    home.sender.stop()
+    await running
+
+
+# --- hours of virtual time -----------------------------------------------------------------------------------
+
+
+def test_an_outcome_is_kept_while_the_disk_refuses(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 1)
+        write, refusals = simulation.store.write, [0]
+
+        async def write_or_refuse(work: Work[Any]) -> object:
+            if simulation.requests and refusals[0] < 5:
+                refusals[0] += 1
+                raise StoreUnavailableError("disk full")
+            return await write(work)
+
+        simulation.store.write = write_or_refuse  # type: ignore[method-assign, assignment]
+        await run_for(simulation, 30)
+        assert refusals == [5]
+        assert len(simulation.requests) == 1
+
+    run_virtually(main())
+    assert connection.execute("SELECT status, attempt FROM messages").fetchall() == [("sent", 1)]
+
+
+def test_the_pace_is_kept_exactly(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        started = simulation.clock.monotonic()
+        await simulation.campaign("spring", 300)
+        await run_for(simulation, 400)
+        assert len(simulation.requests) == 300
+        assert simulation.requests[0][0] == pytest.approx(started + 1)
+        assert min(simulation.gaps) >= 1 - ROUNDING
+        assert max(simulation.gaps) <= 1 + 0.002
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("limit_seconds", [0.1, 0.02, 2.5])
+def test_other_limits(connection: sqlite3.Connection, limit_seconds: float) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, rate_limit_seconds=limit_seconds)
+        await simulation.campaign("spring", 200)
+        await run_for(simulation, 200 * limit_seconds + 1)
+        assert min(simulation.gaps) >= limit_seconds - ROUNDING
+        assert len(simulation.requests) >= 0.95 * 200
+
+    run_virtually(main())
+
+
+def test_steps_of_the_time_of_day_change_no_gap(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 120)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        for seconds in (3600, -1800, 86_400, -7200, 0.4, -0.4):
+            await asyncio.sleep(15.3)
+            simulation.clock.step_wall(seconds)
+        await asyncio.sleep(60)
+        simulation.sender.stop()
+        await sending
+        assert min(simulation.gaps) >= 1 - ROUNDING
+        assert len(simulation.requests) == 120
+
+    run_virtually(main())
+
+
+def test_a_restart_does_not_shorten_the_gap(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        first = Simulation(connection)
+        await first.campaign("spring", 100)
+        requests = []
+        for lifetime in (5.0, 0.5, 0.99, 1.0, 1.01, 7.3, 0.0, 3.97):
+            life = Simulation(connection, clock=first.clock)
+            await run_for(life, lifetime)
+            requests += life.requests
+        starts = [at for at, _ in requests]
+        assert len(starts) >= 15
+        assert min(b - a for a, b in pairwise(starts)) >= 1 - ROUNDING
+
+    run_virtually(main())
+
+
+def test_a_crash_loop_sends_nothing_and_loses_nothing(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        first = Simulation(connection)
+        await first.campaign("spring", 20)
+        for _ in range(30):
+            life = Simulation(connection, clock=first.clock)
+            await life.store.write(lambda tx: settling.recover(tx, first.clock.now(), first.policy))
+            sending = asyncio.get_running_loop().create_task(life.sender.run())
+            await asyncio.sleep(0.9)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            assert life.requests == []
+        assert first.rows("SELECT status, count(*) FROM messages GROUP BY status") == [("queued", 20)]
+
+    run_virtually(main())
+
+
+def test_slow_answers_do_not_slow_the_pace(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, most_in_flight=32)
+        simulation.answer_seconds = lambda claim: 29.0 if claim.message_id % 3 else 0.2
+        await simulation.campaign("spring", 200)
+        await run_for(simulation, 250)
+        assert len(simulation.requests) == 200
+        assert max(simulation.gaps) <= 1.002
+        assert 16 <= simulation.most_under_way <= 30
+
+    run_virtually(main())
+
+
+def test_no_more_in_flight_than_the_bound(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, most_in_flight=4)
+        simulation.answer_seconds = lambda _: 29.0
+        await simulation.campaign("spring", 40)
+        await run_for(simulation, 400)
+        assert simulation.most_under_way == 4
+        assert len(simulation.requests) == 40
+
+    run_virtually(main())
+
+
+def test_a_stop_settles_what_is_under_way_and_starts_nothing(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        simulation.answer_seconds = lambda _: 20.0
+        await simulation.campaign("spring", 50)
+        await run_for(simulation, 10.99)  # one is claimed already for the eleventh second
+        assert len(simulation.requests) == 10
+        assert simulation.sender.in_flight == 0
+        assert simulation.rows("SELECT status, count(*) FROM messages GROUP BY status") == [
+            ("queued", 40),
+            ("sent", 10),
+        ]
+
+    run_virtually(main())
+
+
+def test_two_campaigns_take_turns(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("large", 200)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(50)
+        await simulation.campaign("small", 20, first=1000)
+        await asyncio.sleep(41)
+        simulation.sender.stop()
+        await sending
+        late = Counter(claim.campaign for at, claim in simulation.requests if at > simulation.requests[49][0])
+        assert late["small"] == 20
+        assert abs(late["large"] - late["small"]) <= 2
+
+    run_virtually(main())
+
+
+def test_message_2_waits_behind_no_message_1(connection: sqlite3.Connection) -> None:
+    """2.00 s from the reply to the request, and at most one interval more while 2,000 others wait."""
+
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 2000)
+        loop = asyncio.get_running_loop()
+        sending = loop.create_task(simulation.sender.run())
+        await asyncio.sleep(200)
+        replied_at: dict[str, float] = {}
+        for n in range(60):
+            await asyncio.sleep(3.0 + (n * 37 % 100) / 100)  # at every phase of the pace
+            phone = f"+346{n:08d}"
+            replied_at[phone] = simulation.clock.monotonic()
+            await simulation.receive(inbound(phone, at=simulation.clock.now(), wa_id=f"R{n}"))
+        await asyncio.sleep(10)
+        simulation.sender.stop()
+        await sending
+        waits = {c.phone: at - replied_at[c.phone] for at, c in simulation.requests if c.step is Step.MESSAGE_2}
+        assert len(waits) == 60
+        assert min(waits.values()) >= 2.0 - 0.001  # times are stored in whole milliseconds
+        assert max(waits.values()) <= 2.0 + 1.0 + 0.001
+        assert min(simulation.gaps) >= 1 - ROUNDING
+        assert max(simulation.gaps) <= 1.002
+        assert simulation.rows("SELECT count(*) > 1000 FROM messages WHERE status = 'queued'") == [(1,)]
+
+    run_virtually(main())
+
+
+def test_an_idle_sender_sends_message_2_after_two_seconds(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 20)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(60)
+        replied_at: dict[str, float] = {}
+        for n in range(20):
+            await asyncio.sleep(5.0 + n * 0.013)
+            phone = f"+346{n:08d}"
+            replied_at[phone] = simulation.clock.monotonic()
+            await simulation.receive(inbound(phone, at=simulation.clock.now(), wa_id=f"R{n}"))
+        await asyncio.sleep(10)
+        simulation.sender.stop()
+        await sending
+        waits = [at - replied_at[c.phone] for at, c in simulation.requests if c.step is Step.MESSAGE_2]
+        assert len(waits) == 20
+        assert all(wait == pytest.approx(2.0, abs=0.0011) for wait in waits)
+
+    run_virtually(main())
+
+
+def test_replies_at_once_are_answered_in_their_order(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 30)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(20)
+        for n in (7, 3, 12, 1, 9):
+            await simulation.receive(inbound(f"+346{n:08d}", at=simulation.clock.now(), wa_id=f"R{n}"))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(30)
+        simulation.sender.stop()
+        await sending
+        answered = [claim.phone[-2:] for _, claim in simulation.requests if claim.step is Step.MESSAGE_2]
+        assert answered == ["07", "03", "12", "01", "09"]
+        assert len(simulation.requests) == 35
+
+    run_virtually(main())
+
+
+def test_without_limit_nothing_waits(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, rate_limit_seconds=0)
+        await simulation.campaign("spring", 100)
+        await run_for(simulation, 1)
+        assert len(simulation.requests) == 100
+
+    run_virtually(main())
+
+
+def test_held_tries_once_in_a_while_and_then_goes_on(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 10)
+        simulation.client.outcomes = [Held("HTTP 402")] * 4
+        await run_for(simulation, 4000)
+        assert [round(gap, 3) >= 60 for gap in simulation.gaps[:4]] == [True] * 4
+        assert max(simulation.gaps) <= 600 * 1.2
+        assert len(simulation.requests) == 14
+        assert simulation.rows("SELECT DISTINCT status FROM messages") == [("sent",)]
+
+    run_virtually(main())

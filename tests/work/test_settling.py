@@ -1,0 +1,494 @@
+"""What becomes of a message: answers, receipts, look-ups and people's words, in every order."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from itertools import combinations, permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import START, House, ack, commit, house, inbound, memory, receipt
+from wamsg2.model import (
+    Absent,
+    Accepted,
+    Claim,
+    Deferred,
+    Doubt,
+    Event,
+    Held,
+    LookUp,
+    MessageStatus,
+    Outcome,
+    Policy,
+    Receipt,
+    ReceiptStatus,
+    Rejected,
+    Sender,
+    Uncertain,
+    Unknown,
+    WamsgError,
+    Withdrawn,
+)
+from wamsg2.store import campaigns, messages
+from wamsg2.work import campaigning, claiming, receiving, settling
+from wamsg2.work.signals import NO_SIGNALS
+
+ONE = "+34600000001"
+QUEUE_ID, WA_ID = "675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001"
+SENT_AT = START + timedelta(seconds=4)
+POLICY = Policy()
+Columns = tuple[object, ...]
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    made = memory()
+    yield made
+    made.close()
+
+
+def claimed(connection: sqlite3.Connection) -> Claim:
+    """A campaign's only message, claimed."""
+    row = campaigning.Row(2, ONE, ONE, {})
+    commit(connection, lambda tx: campaigns.add(tx, name="c", key="k", message_1="Hi", message_2="More", now=START))
+    commit(connection, lambda tx: campaigning.add_rows(tx, "c", [row], START))
+    commit(connection, lambda tx: campaigning.prepare_launch(tx, "c", 0, START))
+    commit(connection, lambda tx: campaigning.finish_launch(tx, "c", START))
+    (claim,) = commit(connection, lambda tx: claiming.claim(tx, now=START, due_before=START, most=1)).claims
+    return claim
+
+
+# --- every order ---------------------------------------------------------------------------------------------
+
+Happening = Callable[[sqlite3.Connection, Claim], object]
+
+
+def answered(outcome: Outcome) -> Happening:
+    return lambda connection, claim: commit(
+        connection,
+        lambda tx: settling.settle(
+            tx, claim, outcome, started_at=START, now=START + timedelta(seconds=9), policy=POLICY
+        ),
+    )
+
+
+def told(
+    status: ReceiptStatus, *, queue_id: str | None = None, wa_id: str | None = None, ours: bool = False
+) -> Happening:
+    def happen(connection: sqlite3.Connection, claim: Claim) -> object:
+        at = SENT_AT if status is ReceiptStatus.SENT else START + timedelta(seconds=8)
+        content = Receipt(status, claim.reference if ours else None, queue_id, wa_id, at, f"why {status}")
+        event = Event("message:out", f"{status}{queue_id}{wa_id}{ours}".encode(), b"{}", content)
+        now = START + timedelta(seconds=9)
+        return commit(
+            connection, lambda tx: receiving.receive(tx, event, arrived_at=now, policy=POLICY, signals=NO_SIGNALS)
+        )
+
+    return happen
+
+
+ANSWERS = {
+    "accepted": answered(Accepted(QUEUE_ID)),
+    "accepted, and told both ids": answered(Accepted(QUEUE_ID, WA_ID)),
+    "uncertain": answered(Uncertain("no answer in time")),
+}
+REPORTS = {
+    "sent": told(ReceiptStatus.SENT, queue_id=QUEUE_ID, wa_id=WA_ID, ours=True),
+    "delivered": told(ReceiptStatus.DELIVERED, wa_id=WA_ID),
+    "read": told(ReceiptStatus.READ, wa_id=WA_ID),
+    "failed": told(ReceiptStatus.FAILED, queue_id=QUEUE_ID),
+}
+CHAIN = {"sent": 1, "failed": 2, "delivered": 3, "read": 4}
+
+
+def end_of(connection: sqlite3.Connection) -> Columns:
+    (row,) = connection.execute("SELECT status, queue_id, wa_id, delivered_at, read_at FROM messages").fetchall()
+    assert connection.execute("SELECT count(*) FROM waiting_receipts").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM messages WHERE uncertain_since IS NOT NULL").fetchone() == (0,)
+    columns: Columns = row
+    return columns
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_every_order_ends_the_same(answer: str) -> None:
+    happenings = {"answer": ANSWERS[answer], **REPORTS}
+    ends = set()
+    for order in permutations(happenings):
+        connection = memory()
+        claim = claimed(connection)
+        for name in order:
+            happenings[name](connection, claim)
+        ends.add(end_of(connection))
+        connection.close()
+    at_ms = int((START + timedelta(seconds=8)).timestamp() * 1000)
+    assert ends == {("read", QUEUE_ID, WA_ID, at_ms, at_ms)}
+
+
+@pytest.mark.parametrize("others", [c for n in range(4) for c in combinations(["delivered", "read", "failed"], n)])
+def test_the_furthest_report_holds(others: tuple[str, ...]) -> None:
+    happenings = {"answer": ANSWERS["accepted"], **{name: REPORTS[name] for name in ("sent", *others)}}
+    furthest = max(("sent", *others), key=CHAIN.__getitem__)
+    for order in permutations(happenings):
+        connection = memory()
+        claim = claimed(connection)
+        for name in order:
+            happenings[name](connection, claim)
+        assert end_of(connection)[0] == furthest, order
+        connection.close()
+
+
+@settings(deadline=None, max_examples=100)
+@given(order=st.lists(st.sampled_from(["answer", *REPORTS]), max_size=12))
+def test_the_status_only_moves_up(order: list[str]) -> None:
+    """Also with repetitions, and where some never come."""
+    happenings = {"answer": ANSWERS["accepted"], **REPORTS}
+    connection = memory()
+    claim = claimed(connection)
+    reached = 0
+    for name in order:
+        happenings[name](connection, claim)
+        ((status,),) = connection.execute("SELECT status FROM messages").fetchall()
+        assert CHAIN.get(status, 0) >= reached
+        reached = CHAIN.get(status, 0)
+    connection.close()
+
+
+@pytest.mark.parametrize("order", list(permutations(["sent", "failed", "delivered"])), ids=" ".join)
+def test_the_providers_time_holds_in_every_order(connection: sqlite3.Connection, order: tuple[str, ...]) -> None:
+    claim = claimed(connection)
+    answered(Accepted(QUEUE_ID, WA_ID))(connection, claim)
+    for name in order:
+        REPORTS[name](connection, claim)
+    assert connection.execute("SELECT sent_at FROM messages").fetchall() == [(int(SENT_AT.timestamp() * 1000),)]
+
+
+# --- by which id ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {"reference": True},
+        {"queue_id": QUEUE_ID},
+        {"wa_id": WA_ID},
+        {"queue_id": WA_ID},  # some events put either id in either place
+        {"wa_id": QUEUE_ID},
+    ],
+)
+@pytest.mark.parametrize("first", ["answer", "receipt"])
+async def test_a_receipt_finds_its_message_by_any_id(home: House, ids: dict[str, str], first: str) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    content = Receipt(
+        ReceiptStatus.DELIVERED,
+        claim.reference if "reference" in ids else None,
+        ids.get("queue_id"),
+        ids.get("wa_id"),
+        START,
+    )
+
+    async def report() -> None:
+        await home.store.write(lambda tx: settling.receive_receipt(tx, content, now=START, policy=POLICY))
+
+    if first == "receipt":
+        await report()
+    await home.settle(claim, Accepted(QUEUE_ID, WA_ID))
+    if first == "answer":
+        await report()
+    assert await home.statuses() == [(ONE, 1, "delivered")]
+    assert await home.rows("SELECT count(*) FROM waiting_receipts") == [(0,)]
+
+
+async def test_kept_receipts_follow_a_chain_of_ids(home: House) -> None:
+    await home.campaign(ONE)
+    claim = await home.send_one(Uncertain("no answer in time"))
+    await home.receive(ack("read", at=START, wa_id=WA_ID, number=ONE))
+    await home.receive(receipt("sent", at=START, queue_id=QUEUE_ID, wa_id=WA_ID))
+    assert await home.rows("SELECT count(*) FROM waiting_receipts") == [(2,)]
+    await home.store.write(
+        lambda tx: settling.receive_receipt(
+            tx, Receipt(ReceiptStatus.SENT, claim.reference, QUEUE_ID, None, None), now=START, policy=POLICY
+        )
+    )
+    assert await home.statuses() == [(ONE, 1, "read")]
+    assert await home.rows("SELECT count(*) FROM waiting_receipts") == [(0,)]
+
+
+async def test_a_receipt_of_another_message_changes_nothing(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one()
+    await home.receive(ack("read", at=START, wa_id="3EB0FFFF", number=ONE))
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+# --- what is kept --------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_after_delivery_is_a_note(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID, WA_ID))
+    await home.receive(ack("delivered", at=START, wa_id=WA_ID, number=ONE))
+    await home.receive(receipt("failed", at=START, queue_id=QUEUE_ID, reason="number left"))
+    assert await home.rows("SELECT status, reason, note FROM messages") == [("delivered", None, "number left")]
+
+
+async def test_a_failure_before_delivery_counts(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID, WA_ID))
+    await home.receive(receipt("failed", at=START, queue_id=QUEUE_ID, reason="not on WhatsApp"))
+    assert await home.rows("SELECT status, reason, note FROM messages") == [("failed", "not on WhatsApp", None)]
+    await home.receive(inbound(ONE, at=START, wa_id="A1"))
+    assert await home.outcomes() == ["no_recent_message_1"]
+
+
+async def test_the_providers_time_is_preferred(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID))
+    assert await home.rows("SELECT sent_at = attempted_at, provider_sent_at FROM messages") == [(1, None)]
+    home.clock.advance(60)
+    await home.receive(receipt("sent", at=SENT_AT, queue_id=QUEUE_ID))
+    at_ms = int(SENT_AT.timestamp() * 1000)
+    assert await home.rows("SELECT sent_at, provider_sent_at FROM messages") == [(at_ms, at_ms)]
+
+
+@pytest.mark.parametrize("told_at", [START - timedelta(days=2), START + timedelta(days=1)])
+async def test_an_unbelievable_time_is_not_taken(home: House, told_at: object) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID))
+    home.clock.advance(60)
+    await home.receive(receipt("sent", at=told_at, queue_id=QUEUE_ID))  # type: ignore[arg-type]
+    ((sent_at,),) = await home.rows("SELECT sent_at FROM messages")
+    assert START.timestamp() * 1000 <= sent_at <= home.clock.now().timestamp() * 1000
+
+
+# --- outcomes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "reason", "due_seconds"),
+    [
+        (Accepted(QUEUE_ID), "sent", None, 0),
+        (Accepted(QUEUE_ID, status=ReceiptStatus.READ), "read", None, 0),
+        (Accepted(QUEUE_ID, status=ReceiptStatus.FAILED, reason="gone"), "failed", "gone", 0),
+        (Rejected("HTTP 422"), "failed", "HTTP 422", 0),
+        (Deferred("HTTP 429", timedelta(seconds=60)), "queued", "HTTP 429", 60),
+        (Deferred("refused"), "queued", "refused", 0),
+        (Held("HTTP 402"), "queued", "HTTP 402", 0),
+        (Withdrawn("contact opted out"), "cancelled", "contact opted out", 0),
+        (Uncertain("no answer in time"), "uncertain", "no answer in time", 0),
+    ],
+)
+async def test_outcomes(home: House, outcome: Outcome, status: str, reason: str | None, due_seconds: int) -> None:
+    await home.campaign(ONE)
+    claim = await home.send_one(outcome)
+    due_ms = int((START + timedelta(seconds=due_seconds)).timestamp() * 1000)
+    assert await home.rows("SELECT status, reason, due_at, attempt FROM messages") == [(status, reason, due_ms, 1)]
+    if status == "queued":
+        home.clock.advance(60)
+        (again,) = await home.claim()
+        assert (again.attempt, again.reference) == (2, claim.reference)
+
+
+async def test_the_start_of_the_request_is_what_counts(home: House) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    home.clock.advance(0.04)
+    await home.settle(claim, Accepted(QUEUE_ID))
+    ((attempted_at, sent_at),) = await home.rows("SELECT attempted_at, sent_at FROM messages")
+    assert attempted_at == sent_at == int(START.timestamp() * 1000) + 40
+
+
+async def test_the_answer_to_an_older_attempt_is_not_taken(home: House) -> None:
+    await home.campaign(ONE)
+    first = await home.send_one(Deferred("refused"))
+    (second,) = await home.claim()
+    now = home.clock.now()
+    for outcome in (Accepted(QUEUE_ID), Rejected("HTTP 400")):
+        status = await home.store.write(
+            lambda tx, o=outcome: settling.settle(tx, first, o, started_at=now, now=now, policy=POLICY)  # type: ignore[misc]
+        )
+        assert status is None
+    assert await home.rows("SELECT status, attempt, queue_id FROM messages") == [("sending", second.attempt, None)]
+
+
+@pytest.mark.parametrize("outcome", [Rejected("HTTP 400"), Deferred("x"), Uncertain("no answer in time"), Held("x")])
+async def test_a_receipt_that_was_faster_knows_better(home: House, outcome: Outcome) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    await home.receive(receipt("sent", at=START, reference=claim.reference, queue_id=QUEUE_ID))
+    await home.settle(claim, outcome)
+    assert await home.rows("SELECT status, reason, queue_id FROM messages") == [("sent", None, QUEUE_ID)]
+
+
+@pytest.mark.parametrize("outcome", [Deferred("refused", timedelta(seconds=5)), Held("HTTP 402")])
+@pytest.mark.parametrize("event", ["opt-out", "cancel", "pause"])
+async def test_what_is_put_back_is_looked_at_again(home: House, outcome: Outcome, event: str) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    match event:
+        case "opt-out":
+            await home.receive(inbound(ONE, "STOP", at=START, wa_id="A1"))
+            expected = ("cancelled", "contact opted out")
+        case "cancel":
+            await home.campaigns.cancel("spring")
+            expected = ("cancelled", "campaign cancelled")
+        case _:
+            await home.campaigns.pause("spring")
+            expected = ("queued", outcome.reason or "")
+    await home.settle(claim, outcome)
+    assert await home.rows("SELECT status, reason FROM messages") == [expected]
+    home.clock.advance(60)
+    assert await home.claim() == []
+
+
+async def test_what_was_accepted_stays_accepted_whatever_happened_meanwhile(home: House) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    await home.receive(inbound(ONE, "STOP", at=START, wa_id="A1"))
+    await home.campaigns.cancel("spring")
+    await home.settle(claim, Accepted(QUEUE_ID))
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+# --- doubt ---------------------------------------------------------------------------------------------------
+
+
+async def doubtful(home: House) -> Claim:
+    await home.campaign(ONE)
+    return await home.send_one(Uncertain("no answer in time"))
+
+
+async def next_doubt(home: House) -> Doubt | None:
+    now = home.clock.now()
+    return (await home.store.write(lambda tx: messages.next_doubt(tx, now)))[0]
+
+
+async def look_up(home: House, doubt: Doubt, answer: LookUp, policy: Policy = POLICY) -> MessageStatus | None:
+    now = home.clock.now()
+    return await home.store.write(lambda tx: settling.settle_look_up(tx, doubt, answer, now=now, policy=policy))
+
+
+@pytest.mark.parametrize("status", ["sent", "delivered", "read", "failed"])
+async def test_a_receipt_settles_a_doubt(home: House, status: str) -> None:
+    claim = await doubtful(home)
+    told_of = Receipt(ReceiptStatus(status), claim.reference, None, None, None, "gone")
+    await home.store.write(lambda tx: settling.receive_receipt(tx, told_of, now=START, policy=POLICY))
+    rows = await home.rows("SELECT status, uncertain_since, absent_since, look_ups, look_up_at FROM messages")
+    assert rows == [(status, None, None, 0, None)]
+
+
+async def test_a_receipt_saves_a_message_that_was_put_back(home: House) -> None:
+    """Should a look-up ever lie: a receipt that comes before the next attempt still keeps it from going twice."""
+    claim = await doubtful(home)
+    await home.store.write(lambda tx: settling.resolve(tx, 1, MessageStatus.QUEUED, now=START, policy=POLICY))
+    await home.receive(receipt("sent", at=START, reference=claim.reference))
+    assert await home.statuses() == [(ONE, 1, "sent")]
+    assert await home.claim() == []
+
+
+async def test_recover_doubts_what_was_sending_and_nothing_else(home: House) -> None:
+    await home.campaign(*(f"+3460000000{n}" for n in range(1, 5)))
+    await home.send_one()
+    await home.claim(2)
+    now = home.clock.now()
+    assert await home.store.write(lambda tx: settling.recover(tx, now, POLICY)) == 2
+    assert await home.store.write(lambda tx: settling.recover(tx, now, POLICY)) == 0
+    rows = await home.rows("SELECT status, reason FROM messages ORDER BY id")
+    doubt = ("uncertain", "the process ended during the request")
+    assert rows == [("sent", None), doubt, doubt, ("queued", None)]
+    assert await next_doubt(home) is None  # the provider's search may lag
+    home.clock.advance(5)
+    assert await next_doubt(home) is not None
+
+
+async def test_a_look_up_of_a_settled_message_changes_nothing(home: House) -> None:
+    claim = await doubtful(home)
+    home.clock.advance(600)
+    doubt = await next_doubt(home)
+    assert doubt
+    await home.receive(receipt("sent", at=START, reference=claim.reference))
+    assert await look_up(home, doubt, Absent()) is None
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+async def test_a_look_up_of_an_older_attempt_proves_nothing(home: House) -> None:
+    await doubtful(home)
+    home.clock.advance(5)
+    old = await next_doubt(home)
+    assert old
+    home.clock.advance(300)
+    await home.store.write(lambda tx: settling.resolve(tx, 1, MessageStatus.QUEUED, now=START, policy=POLICY))
+    await home.send_one(Uncertain("again"))
+    assert await look_up(home, old, Absent()) is None
+    assert await home.rows("SELECT status, look_ups, absent_since FROM messages") == [("uncertain", 0, None)]
+
+
+async def test_a_failed_look_up_keeps_what_was_known(home: House) -> None:
+    await doubtful(home)
+    for answer in (Absent(), Unknown("HTTP 503")):
+        home.clock.advance(100)
+        doubt = await next_doubt(home)
+        assert doubt
+        assert await look_up(home, doubt, answer) is MessageStatus.UNCERTAIN
+    assert await home.rows("SELECT look_ups, absent_since FROM messages") == [
+        (2, int((START + timedelta(seconds=100)).timestamp() * 1000))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "reason"),
+    [
+        (MessageStatus.SENT, "sent", None),
+        (MessageStatus.QUEUED, "queued", "resolved by hand: retry"),
+        (MessageStatus.FAILED, "failed", "resolved by hand: failed"),
+    ],
+)
+async def test_resolve(home: House, word: MessageStatus, status: str, reason: str | None) -> None:
+    claim = await doubtful(home)
+    await home.store.write(lambda tx: settling.resolve(tx, 1, word, now=START, policy=POLICY))
+    assert await home.rows("SELECT status, reason, look_up_at FROM messages") == [(status, reason, None)]
+    if word is MessageStatus.QUEUED:
+        assert [c.reference for c in await home.claim()] == [claim.reference]
+
+
+async def test_resolve_retry_respects_an_opt_out(home: House) -> None:
+    await doubtful(home)
+    await home.receive(inbound(ONE, "STOP", at=START, wa_id="A1"))
+    await home.store.write(lambda tx: settling.resolve(tx, 1, MessageStatus.QUEUED, now=START, policy=POLICY))
+    assert await home.statuses() == [(ONE, 1, "cancelled")]
+
+
+@pytest.mark.parametrize("outcome", [Accepted(QUEUE_ID), Rejected("HTTP 400"), Held("HTTP 402")])
+async def test_resolve_is_for_doubts_only(home: House, outcome: Outcome) -> None:
+    await home.campaign(ONE)
+    await home.send_one(outcome)
+    before = await home.statuses()
+    with pytest.raises(WamsgError, match=r"message 1 is (sent|failed|queued): only an uncertain one can be resolved"):
+        await home.store.write(lambda tx: settling.resolve(tx, 1, MessageStatus.SENT, now=START, policy=POLICY))
+    with pytest.raises(WamsgError, match="there is no message 99"):
+        await home.store.write(lambda tx: settling.resolve(tx, 99, MessageStatus.SENT, now=START, policy=POLICY))
+    assert await home.statuses() == before
+
+
+async def test_an_answer_teaches_the_chat_id(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID, WA_ID, chat_id="183000000000001@lid"))
+    assert await home.rows("SELECT chat_id, contact_id FROM chat_ids") == [("183000000000001@lid", 1)]
+
+
+async def test_a_kept_receipt_teaches_the_chat_id(home: House) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    told_of = Receipt(ReceiptStatus.SENT, None, None, WA_ID, None, None, Sender(("183000000000001@lid",), None))
+    await home.store.write(lambda tx: settling.receive_receipt(tx, told_of, now=START, policy=POLICY))
+    await home.settle(claim, Accepted(QUEUE_ID, WA_ID))
+    assert await home.rows("SELECT chat_id FROM chat_ids") == [("183000000000001@lid",)]
