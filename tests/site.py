@@ -51,10 +51,15 @@ class Site:
 
     async def start(self, *point: str, ready: bool = True) -> asyncio.subprocess.Process:
         """Start the daemon, to be killed at a point if one is given."""
+        config = str(self.config)
         with (self.directory / "daemon.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "tests.process.daemon", str(self.config), *point),
+                *(
+                    ("-m", "tests.process.daemon", config, *point)
+                    if point
+                    else ("-m", "wamsg2", "--config", config, "serve")
+                ),
                 cwd=ROOT,
                 env={k: v for k, v in os.environ.items() if not k.startswith("WAMSG2_")},
                 stderr=log,

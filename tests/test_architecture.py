@@ -66,12 +66,13 @@ VENDOR_WORDS = re.compile(
     r"|(from|to)Number|waId|deliveryStatus|sentAt|failureReason|errorCode"
 )
 #: What stands elsewhere, and why; an entry that is not needed any more fails too.
-SQL_ELSEWHERE = {
-    "demo.py": "one look into the demonstration's database: to move into store/interactions.py",
-}
+SQL_ELSEWHERE: dict[str, str] = {}
 VENDOR_WORDS_ELSEWHERE = {
     ("demo.py", "message:in"): "reads the ledger of the sandbox, which keeps what it sent under the wire's names",
-    ("work/people.py", "c.us"): "which chat ids hold a number: to move into wassenger/, with a type for chat ids",
+    (
+        "work/people.py",
+        "c.us",
+    ): "which chat ids hold a number: an id is `digits@c.us` for everyone who speaks of contacts",
 }
 _CLOCKS = {"now", "utcnow", "today"}
 

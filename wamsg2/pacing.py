@@ -33,7 +33,8 @@ class TokenBucket:
 
     def tokens_within(self, now_seconds: float, horizon_seconds: float, most: int) -> int:
         """How many sends could start up to `horizon_seconds` from now, `most` at the most."""
-        slack = now_seconds + horizon_seconds - self._ready_at
+        # From now on, however long the token has lain there: the bucket holds one.
+        slack = now_seconds + horizon_seconds - max(self._ready_at, now_seconds)
         if slack < 0:
             return 0
         if self.interval_seconds == 0:

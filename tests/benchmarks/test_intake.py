@@ -21,9 +21,9 @@ from wamsg2.sandbox.server import Sandbox
 from wamsg2.wassenger.signature import sign
 
 KEY = "signing-key"
-CONTACTS = 20_000
+CONTACTS = 100_000
 REQUESTS = 10_000
-ROUNDS = 2
+ROUNDS = 3
 
 
 def phone(n: int) -> str:

@@ -1,6 +1,6 @@
 """Started as a process of its own: the real daemon, which ends itself with SIGKILL at a named point.
 
-    python -m tests.process.daemon CONFIG [POINT [COUNT]]
+    python -m tests.process.daemon CONFIG POINT [COUNT]
 
 A point is ``before:UNIT`` or ``after:UNIT``: around the COUNT-th commit (1 by default) with a unit of work of that
 name, such as ``after:claim``.
@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from wamsg2 import app, config, logs
 from wamsg2.cli import common
-from wamsg2.cli.serve import serve_until_signal
 from wamsg2.store.writer import Work
 
 
@@ -42,14 +41,11 @@ class KillAt:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until killed or told to stop."""
+    """Serve until killed."""
     settings = config.load(Path(arguments[0]), environ={})
     logs.configure(json=True)
-    hook = KillAt(arguments[1], int(arguments[2]) if len(arguments) > 2 else 1) if len(arguments) > 1 else None
-    if hook is None:
-        common.run_async(serve_until_signal(settings))
-    else:
-        common.run_async(app.run(settings, asyncio.Event(), commit_hook=hook))
+    hook = KillAt(arguments[1], int(arguments[2]) if len(arguments) > 2 else 1)
+    common.run_async(app.run(settings, asyncio.Event(), commit_hook=hook))
 
 
 if __name__ == "__main__":

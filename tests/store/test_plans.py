@@ -100,7 +100,7 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "by_provider_ids": lambda tx: messages.by_provider_ids(tx, reference="w2-5-1", queue_id=None, wa_id=None),
     "by_provider_ids, not ours": lambda tx: messages.by_provider_ids(tx, reference="x", queue_id="y", wa_id="z"),
     "find contact": lambda tx: contacts.find(tx, provider_id="x", chat_ids=["5@lid", "y"], phone_key="+34600000005"),
-    "find nobody": lambda tx: contacts.find(tx, provider_id=None, chat_ids=[], phone_key=None),
+    "find nobody": lambda tx: contacts.find(tx, provider_id=None, chat_ids=["y"], phone_key=None),
     "by_phone_key": lambda tx: contacts.by_phone_key(tx, "+34600000005"),
     "learn_chat_ids": lambda tx: contacts.learn_chat_ids(tx, 5, ["5@lid", "new@lid"]),
     "message_1s_of": lambda tx: messages.message_1s_of(tx, 5),

@@ -1,5 +1,8 @@
 """`wamsg2 serve`: the daemon."""
 
+from wamsg2.cli import lean  # noqa: F401 - first: it decides what the imports below bring along
+
+# isort: split
 import asyncio
 import signal
 

@@ -28,7 +28,7 @@ def find(tx: Tx, *, provider_id: str | None, chat_ids: Sequence[str], phone_key:
     """The contact to whom we sent the message with this WhatsApp or queue id, else for whom one of these chat ids
     was learned, else who has this number, in whatever spelling. One statement, since every webhook asks it.
     """
-    marks = ",".join("?" * len(chat_ids))
+    marks = ",".join("?" * len(chat_ids)) or "NULL"
     return _contact(
         tx.execute(
             f"""{_CONTACT}WHERE c.id = coalesce(

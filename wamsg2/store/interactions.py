@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from wamsg2.model import Decision, ReplyOutcome
+from wamsg2.model import Decision
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
@@ -63,8 +63,8 @@ def waiting_for(tx: Tx, message_1_id: int) -> list[WaitingReply]:
     """The replies that wait for this Message 1, oldest first."""
     rows = tx.execute(
         """SELECT id, quoted_id, reply_at, received_at FROM interactions
-           WHERE message_id = ? AND outcome = ? ORDER BY reply_at, id""",
-        (message_1_id, ReplyOutcome.WAITING_FOR_MESSAGE_1.value),
+           WHERE message_id = ? AND outcome = 'waiting_for_message_1' ORDER BY reply_at, id""",
+        (message_1_id,),
     ).fetchall()
     return [WaitingReply(r[0], r[1], from_ms(r[2]), from_ms(r[3])) for r in rows]
 

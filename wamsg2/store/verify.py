@@ -82,10 +82,11 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         WHERE n <> real"""),
     ("counters", "campaign counts differ from the rows", """
         SELECT 'campaign ' || g.id FROM campaigns g LEFT JOIN campaign_counts c ON c.campaign_id = g.id
+        LEFT JOIN (SELECT campaign_id, count(*) AS n FROM interactions GROUP BY campaign_id) i ON i.campaign_id = g.id
         WHERE c.contacts IS NOT (SELECT count(*) FROM recipients WHERE campaign_id = g.id)
            OR c.replied IS NOT (SELECT count(replied_at) FROM recipients WHERE campaign_id = g.id)
            OR c.opted_out IS NOT (SELECT count(opted_out_at) FROM recipients WHERE campaign_id = g.id)
-           OR c.interactions IS NOT (SELECT count(*) FROM interactions WHERE campaign_id = g.id)"""),
+           OR c.interactions IS NOT coalesce(i.n, 0)"""),
     ("counters", "the count of unmatched interactions differs from the rows", """
         SELECT 'totals unmatched' FROM totals WHERE name = 'unmatched'
         AND value <> (SELECT count(*) FROM interactions WHERE outcome = 'unknown_contact')"""),

@@ -8,7 +8,6 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from wamsg2.web import metrics
 from wamsg2.web.webhook import health
 
 #: Gives the status report (`status.report`).
@@ -60,6 +59,8 @@ class AdminListener:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """The same figures for Prometheus."""
+        from wamsg2.web import metrics  # noqa: PLC0415 - 2 MB that a daemon without Prometheus does not need
+
         return web.Response(body=metrics.render(await self._report()), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def campaigns(self, _request: web.Request) -> web.Response:

@@ -76,7 +76,6 @@ CREATE TABLE messages (
 -- The judge of "once" (contract §1, reply 7; promise P1).
 CREATE UNIQUE INDEX messages_once ON messages (contact_id, campaign_id, step);
 CREATE INDEX messages_queue ON messages (campaign_id, step, due_at) WHERE status = 'queued';
-CREATE INDEX messages_queued_contact ON messages (contact_id) WHERE status = 'queued';
 CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
 CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
 CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
@@ -96,10 +95,10 @@ CREATE INDEX events_received ON events (received_at);
 
 CREATE TABLE interactions (
     id            INTEGER PRIMARY KEY,
-    event_id      INTEGER REFERENCES events (id) ON DELETE SET NULL,
+    event_id      INTEGER,             -- of the raw event, as long as that is kept
     contact_id    INTEGER REFERENCES contacts (id) ON DELETE CASCADE,
     campaign_id   INTEGER REFERENCES campaigns (id) ON DELETE CASCADE,
-    message_id    INTEGER REFERENCES messages (id) ON DELETE SET NULL,  -- the Message 1 that it answers
+    message_id    INTEGER,             -- the Message 1 that it answers
     type          TEXT NOT NULL,
     outcome       TEXT NOT NULL CHECK (outcome IN (
         'message_2_queued', 'message_2_exists', 'no_recent_message_1', 'waiting_for_message_1', 'no_message_2',
@@ -115,9 +114,7 @@ CREATE TABLE interactions (
     CHECK (outcome <> 'waiting_for_message_1' OR message_id IS NOT NULL)
 ) STRICT;
 CREATE INDEX interactions_contact ON interactions (contact_id, reply_at);
-CREATE INDEX interactions_campaign ON interactions (campaign_id);
-CREATE INDEX interactions_event ON interactions (event_id);
-CREATE INDEX interactions_message ON interactions (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX interactions_waiting ON interactions (message_id) WHERE outcome = 'waiting_for_message_1';
 CREATE INDEX interactions_unknown ON interactions (sender_chat) WHERE outcome = 'unknown_contact';
 
 -- Receipts that match no message yet; each leaves when an id of a message becomes known that it names.

@@ -1,0 +1,129 @@
+"""The one door: nothing is answered before it is on disk, and nothing is half stored."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support import START, House, house, inbound
+from wamsg2.inbox import Inbox
+from wamsg2.model import EventResult
+from wamsg2.store.database import Store
+from wamsg2.store.writer import StoreUnavailableError, Tx
+from wamsg2.wassenger.events import NotAnEventError
+
+ONE = "+34600000001"
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[House]:
+    async with house(tmp_path) as made:
+        await made.campaign(ONE)
+        await made.send_one()
+        yield made
+
+
+def body(text: str = "yes", wa_id: str = "A1") -> bytes:
+    return json.dumps(inbound(ONE, text, at=START, wa_id=wa_id)).encode()
+
+
+async def test_when_it_returns_another_connection_sees_everything(home: House) -> None:
+    assert await home.inbox.receive(body()) is EventResult.ACCEPTED
+    other = sqlite3.connect(home.store.path)
+    for table, count in (("events", 1), ("interactions", 1), ("messages", 2)):
+        assert other.execute(f"SELECT count(*) FROM {table}").fetchone() == (count,)  # noqa: S608 - constants
+    other.close()
+
+
+async def test_the_body_is_kept_as_it_came(home: House) -> None:
+    raw = body()
+    await home.inbox.receive(raw)
+    assert await home.rows("SELECT body, name FROM events") == [(raw, "message:in:new")]
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"null", b"{", b"\xff\xfe", b"1"])
+async def test_what_is_no_event_stores_nothing(home: House, raw: bytes) -> None:
+    with pytest.raises(NotAnEventError):
+        await home.inbox.receive(raw)
+    assert await home.rows("SELECT count(*) FROM events") == [(0,)]
+
+
+async def test_a_refused_commit_stores_nothing_and_the_retry_everything(home: House, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await_nothing: Any = home.store._writer
+    await_nothing._connection.execute("PRAGMA busy_timeout = 0")
+    with pytest.raises(StoreUnavailableError):
+        await home.inbox.receive(body())
+    assert home.store.failing
+    other.execute("ROLLBACK")
+    other.close()
+    assert await home.rows("SELECT count(*) FROM events") == [(0,)]
+    assert await home.inbox.receive(body()) is EventResult.ACCEPTED
+    assert home.store.failing is None
+    assert await home.outcomes() == ["message_2_queued"]
+
+
+async def test_an_error_half_way_takes_the_event_back(home: House) -> None:
+    """An event that stayed without its effects would make the provider's retry a duplicate."""
+
+    def trip(tx: Tx) -> None:
+        tx.execute(
+            """CREATE TRIGGER trip BEFORE INSERT ON messages WHEN new.step = 2
+               BEGIN SELECT RAISE(ABORT, 'tripped'); END"""
+        )
+
+    await home.store.write(trip)
+    with pytest.raises(sqlite3.IntegrityError, match="tripped"):
+        await home.inbox.receive(body())
+    assert await home.rows("SELECT count(*) FROM events") == [(0,)]
+    await home.store.write(lambda tx: tx.execute("DROP TRIGGER trip"))
+    assert await home.inbox.receive(body()) is EventResult.ACCEPTED
+
+
+async def test_the_sender_is_told_after_the_commit(home: House) -> None:
+    seen: list[int] = []
+
+    class Signals:
+        def wake(self) -> None:
+            other = sqlite3.connect(home.store.path)
+            seen.append(other.execute("SELECT count(*) FROM messages WHERE step = 2").fetchone()[0])
+            other.close()
+
+        def withdraw(self, contact_id: int) -> None:
+            seen.append(-contact_id)
+
+    inbox = Inbox(store=home.store, clock=home.clock, policy=home.policy, signals=Signals())
+    await inbox.receive(body())
+    assert seen == [1]
+    await inbox.receive(body())
+    assert seen == [1]  # a duplicate wakes nobody
+    await inbox.receive(body("STOP", "A2"))
+    assert -1 in seen
+
+
+async def test_every_interaction_is_logged_without_words_or_number(home: House) -> None:
+    with capture_logs() as logs:
+        await home.inbox.receive(body("very private words"))
+        await home.inbox.receive(body("STOP", "A2"))
+    assert [(line["event"], line["outcome"]) for line in logs] == [
+        ("interaction.recorded", "message_2_queued"),
+        ("interaction.recorded", "opt_out"),
+    ]
+    assert "private" not in str(logs)
+    assert ONE[1:] not in str(logs)
+
+
+async def test_the_same_through_a_thread(tmp_path: Path) -> None:
+    """Group commit behind it changes nothing of what a caller sees."""
+    async with house(tmp_path) as home:
+        await home.campaign(ONE)
+        await home.send_one()
+    async with await Store.open(tmp_path / "test.db", threaded=True) as store:
+        home = House(store, policy=home.policy)
+        assert [await home.receive(json.loads(body())) for _ in range(2)] == ["accepted", "duplicate"]
+        assert await home.outcomes() == ["message_2_queued"]
