@@ -49,7 +49,7 @@ LIBRARIES = {
     "prometheus_client": {"web"},
     "pydantic": {"config"},
     "pydantic_settings": {"config"},
-    "structlog": {"inbox", "sender", "reconciler", "watch", "web", "logs", "app"},  # below, nobody logs
+    "structlog": {"inbox", "sender", "reconciler", "watch", "web", "logs", "app", "cli"},  # below, nobody logs
     "logging": {"logs"},
     "click": {"cli"},
     "rich": {"cli"},

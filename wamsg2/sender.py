@@ -5,6 +5,7 @@ No request leaves without a committed row that says so, and no transaction is op
 
 import asyncio
 import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -36,6 +37,15 @@ log = structlog.get_logger()
 #: claimed Message 1 can stand before a Message 2 that has just fallen due.
 LEAD_SECONDS = 0.05
 _STORE_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Nothing is sent; times are monotonic."""
+
+    reason: str
+    since_seconds: float
+    until_seconds: float  #: then one message is tried
 
 
 class Sender:
@@ -74,7 +84,7 @@ class Sender:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._unsent: dict[int, int] = {}  # message id -> contact id, of claims whose request has not started
         self._failures = 0
-        self._held: tuple[str, float] | None = None  # reason, monotonic time of the next try
+        self._held: _Hold | None = None
         self.last_send_at: datetime | None = None
 
     # --- what others tell and ask ---
@@ -96,7 +106,7 @@ class Sender:
     @property
     def held(self) -> str | None:
         """Why nothing is sent now, or None."""
-        return self._held[0] if self._held else None
+        return self._held.reason if self._held else None
 
     @property
     def in_flight(self) -> int:
@@ -180,19 +190,22 @@ class Sender:
             await self._settle(claim, Withdrawn("contact opted out"), None)
             return
         self.last_send_at = started_at = self._clock.now()
+        started_seconds = self._clock.monotonic()
         try:
             outcome = await self._client.send(claim)
         except Exception as error:
             log.exception("request.broken", message_id=claim.message_id)
             outcome = Uncertain(f"internal error ({type(error).__name__})")
-        await self._settle(claim, self._take_in(outcome), started_at)
+        await self._settle(claim, self._take_in(outcome, started_seconds), started_at)
 
     # --- outcomes ---
 
-    def _take_in(self, outcome: Outcome) -> Outcome:
-        """What an outcome means for the queue as a whole."""
+    def _take_in(self, outcome: Outcome, started_seconds: float) -> Outcome:
+        """What the outcome of a request that started then means for the queue as a whole."""
         match outcome:
             case Accepted() | Rejected():
+                if self._held and started_seconds < self._held.since_seconds:
+                    return outcome  # a slow answer from before says nothing of now
                 self._failures = 0
                 if self._held:
                     log.info("sending.resumed")
@@ -210,14 +223,18 @@ class Sender:
         return outcome
 
     def _hold_seconds(self) -> float:
-        return self._held[1] - self._clock.monotonic() if self._held else 0.0
+        return self._held.until_seconds - self._clock.monotonic() if self._held else 0.0
 
     def _backoff(self, base_seconds: float, most_seconds: float) -> float:
         return backoff_seconds(self._failures, self._random, base_seconds=base_seconds, most_seconds=most_seconds)
 
     def _hold(self, reason: str, seconds: float) -> None:
         log.warning("sending.held", reason=reason, next_try_seconds=round(seconds, 1))
-        self._held = (reason, self._clock.monotonic() + seconds)
+        now_seconds = self._clock.monotonic()
+        until_seconds = now_seconds + seconds
+        if self._held and self._held.until_seconds > until_seconds:  # the longer one stands
+            reason, until_seconds = self._held.reason, self._held.until_seconds
+        self._held = _Hold(reason, now_seconds, until_seconds)
 
     async def _settle(self, claim: Claim, outcome: Outcome, started_at: datetime | None) -> None:
         """Store the outcome. While the disk refuses it is kept here: lost, it would be a doubt."""

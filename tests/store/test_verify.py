@@ -207,7 +207,6 @@ async def test_a_stop_that_arrives_late_and_is_outdated(home: House) -> None:
     assert await found(home) == []
 
 
-@pytest.mark.xfail(reason="an opt-in by hand leaves no interaction, and verify knows no other")
 async def test_an_opt_in_by_hand_makes_later_requests_right(home: House) -> None:
     home.clock.advance(60)
     now = home.clock.now()
@@ -218,7 +217,6 @@ async def test_an_opt_in_by_hand_makes_later_requests_right(home: House) -> None
     assert await found(home) == []
 
 
-@pytest.mark.xfail(reason="verify compares with the arrival of the STOP, not with its commit")
 async def test_a_claim_between_a_stops_arrival_and_its_commit(home: House) -> None:
     arrived_at = home.clock.now()
     home.clock.advance(0.02)  # the STOP waits behind the commit that is under way
@@ -230,7 +228,6 @@ async def test_a_claim_between_a_stops_arrival_and_its_commit(home: House) -> No
     assert await found(home) == []
 
 
-@pytest.mark.xfail(reason="verify compares with the arrival of the STOP, not with when we learned whose it was")
 async def test_a_stop_whose_sender_becomes_known_after_the_request(home: House) -> None:
     await home.receive(inbound_from_lid("5@lid", "STOP", at=home.clock.now(), wa_id="A5"))
     home.clock.advance(60)

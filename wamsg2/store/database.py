@@ -1,9 +1,11 @@
 """Opening the database file: connections, the single-instance lock, and the store that everyone is given."""
 
+import errno
 import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -60,6 +62,17 @@ class InstanceLock:
             self._fd = -1
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Nobody else is in here on this directory, of all processes."""
+    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A read-write connection: WAL, every commit fsynced, foreign keys; the file is created with mode 0600.
 
@@ -67,8 +80,12 @@ def connect(path: Path) -> sqlite3.Connection:
         DatabaseError: the file cannot be opened, or is not a database.
     """
     try:
-        # SQLite gives the -wal and -shm files the mode of the database.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # SQLite gives the -wal and -shm files the mode of the database. Only a new file is opened: closing an
+        # old one would drop the locks that another connection of this process has on it.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             path,
             timeout=BUSY_TIMEOUT_SECONDS,
@@ -78,8 +95,11 @@ def connect(path: Path) -> sqlite3.Connection:
         )
     except OSError as error:
         raise DatabaseError(f"{path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}") from None
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        with _alone(path.parent):  # the switch to WAL does not wait for others, as everything else does
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")

@@ -82,9 +82,10 @@ def unmatched_from(tx: Tx, chat_id: str) -> list[tuple[int, Interaction]]:
     ]
 
 
-def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decision) -> None:
-    """Store whose an interaction was, and what was decided of it."""
+def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decision, now: datetime) -> None:
+    """Store whose an interaction was, and what was decided of it after its arrival."""
     tx.execute(
-        "UPDATE interactions SET outcome = ?, contact_id = ?, campaign_id = ?, message_id = ? WHERE id = ?",
-        (decision.outcome.value, contact_id, decision.campaign_id, decision.message_1_id, interaction_id),
+        """UPDATE interactions SET outcome = ?, contact_id = ?, campaign_id = ?, message_id = ?, decided_at = ?
+           WHERE id = ?""",
+        (decision.outcome.value, contact_id, decision.campaign_id, decision.message_1_id, to_ms(now), interaction_id),
     )

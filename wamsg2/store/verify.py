@@ -58,7 +58,11 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         WHERE i.outcome = 'waiting_for_message_1' AND m.status NOT IN ('sending', 'uncertain')"""),
     ("P3", "a request to a contact after the commit that opted them out", """
         SELECT 'message ' || m.id FROM messages m JOIN interactions o ON o.contact_id = m.contact_id
-        WHERE o.outcome = 'opt_out' AND m.attempted_at > o.received_at AND m.status NOT IN ('queued', 'cancelled')
+        JOIN contacts c ON c.id = m.contact_id
+        WHERE o.outcome = 'opt_out' AND m.status NOT IN ('queued', 'cancelled')
+          -- the commit itself leaves no time behind: it follows the decision by far less than this
+          AND m.attempted_at > coalesce(o.decided_at, o.received_at) + :tolerance_ms
+          AND NOT (c.opted_out = 0 AND c.consent_at > o.reply_at)  -- taken back since, maybe by hand
           AND NOT EXISTS (SELECT 1 FROM interactions n WHERE n.contact_id = m.contact_id AND n.outcome = 'opt_in'
                           AND n.reply_at > o.reply_at AND n.received_at <= m.attempted_at)"""),
     ("P3", "a queued message to a contact who has opted out", """

@@ -174,7 +174,7 @@ class ThreadWriter:
     def submit(self, work: Work[T]) -> "asyncio.Future[T]":
         """Queue the unit for the next commit."""
         if self._failure is not None or not self._thread.is_alive():
-            raise WriterStoppedError(f"the writer has stopped: {self._failure}")
+            raise self._stopped()
         if self._waiting.qsize() >= _WAITING_UNITS:
             raise StoreUnavailableError("too many writes are waiting")
         loop = asyncio.get_running_loop()
@@ -207,8 +207,12 @@ class ThreadWriter:
                 if item := self._waiting.get():
                     self._refuse([item[1]], item[0])
 
+    def _stopped(self) -> WriterStoppedError:
+        cause = f": {self._failure}" if self._failure else ""
+        return WriterStoppedError(f"the writer has stopped{cause}")
+
     def _refuse(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
-        refused = WriterStoppedError(f"the writer has stopped: {self._failure}")
+        refused = self._stopped()
         loop.call_soon_threadsafe(_tell, units, _Settled([(None, refused)] * len(units), []))
 
     def _commit(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:

@@ -90,7 +90,7 @@ def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) ->
         if contact.opted_out:
             decision = replace(decision, outcome=ReplyOutcome.OPTED_OUT)
         decision = apply(tx, decision, contact, reply, policy=policy, now=now)
-        interactions.set_decision(tx, waiting.id, contact.id, decision)
+        interactions.set_decision(tx, waiting.id, contact.id, decision, now)
 
 
 def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datetime, signals: Signals) -> Contact:
@@ -103,7 +103,7 @@ def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datet
         for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id):
             reply = Reply(unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.received_at)
             first, *others = answer(tx, contact, reply, policy=policy, now=now, signals=signals)
-            interactions.set_decision(tx, interaction_id, contact.id, first)
+            interactions.set_decision(tx, interaction_id, contact.id, first, now)
             for decision in others:
                 interactions.add(tx, replace(unmatched, contact_id=contact.id), decision)
             tx.after_commit(signals.wake)

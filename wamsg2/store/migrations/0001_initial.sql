@@ -110,6 +110,7 @@ CREATE TABLE interactions (
     sender_chat   TEXT,
     reply_at      INTEGER NOT NULL,
     received_at   INTEGER NOT NULL,
+    decided_at    INTEGER,             -- where that was later than its arrival
     CHECK (outcome <> 'unknown_contact' OR contact_id IS NULL),
     CHECK (outcome <> 'waiting_for_message_1' OR message_id IS NOT NULL)
 ) STRICT;
