@@ -472,3 +472,41 @@ def test_held_tries_once_in_a_while_and_then_goes_on(connection: sqlite3.Connect
         assert simulation.rows("SELECT DISTINCT status FROM messages") == [("sent",)]
 
     run_virtually(main())
+
+
+def test_a_bulk_after_a_long_idle_does_not_keep_message_2_waiting(connection: sqlite3.Connection) -> None:
+    """The token that has lain there for an hour is one token: no more than the next send is claimed ahead."""
+
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 1)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(3600)
+        await simulation.receive(inbound("+34600000000", at=simulation.clock.now(), wa_id="R"))
+        replied_at = simulation.clock.monotonic()
+        await asyncio.sleep(1.5)
+        await simulation.campaign("bulk", 100, first=1)
+        simulation.sender.wake()
+        await asyncio.sleep(20)
+        simulation.sender.stop()
+        await sending
+        (wait,) = [at - replied_at for at, claim in simulation.requests if claim.step is Step.MESSAGE_2]
+        assert wait <= 3.0
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("refusal", [Deferred("HTTP 429", timedelta(seconds=60)), Held("HTTP 402")])
+def test_a_slow_success_does_not_lift_a_hold(connection: sqlite3.Connection, refusal: Deferred | Held) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 5)
+        # Outcomes in the order of the answers: the second request is refused while the first is under way.
+        simulation.client.outcomes = [refusal, Accepted("1" * 24)]
+        simulation.answer_seconds = lambda claim: 5.0 if claim.message_id == 1 else 0.0
+        await run_for(simulation, 300)
+        starts = [at for at, _ in simulation.requests]
+        assert starts[2] - starts[1] >= 60
+        assert simulation.rows("SELECT DISTINCT status FROM messages") == [("sent",)]
+
+    run_virtually(main())
