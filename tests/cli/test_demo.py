@@ -1,0 +1,52 @@
+"""`wamsg2 demo`, as somebody tries it first: a process of its own, in a directory that is none of its business."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.site import ROOT
+from tests.support import PROCESS_SECONDS
+from wamsg2.demo import CAST
+
+OUT = {"sent", "delivered", "read"}
+
+
+def test_the_demonstration(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("this is not for the demonstration", encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("WAMSG2_", "FORCE_COLOR", "TTY_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "wamsg2", "demo"],
+        cwd=tmp_path,
+        env=environment
+        | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TMPDIR": str(tmp_path), "WAMSG2_DATABASE__PATH": "real.db"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PROCESS_SECONDS + 10,
+        check=False,
+    )
+    said = done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), said
+    assert "\x1b" not in said  # no terminal, no colours
+
+    rows = {cells[0]: cells for line in said.splitlines() if len(cells := _cells(line)) == 5}
+    for person in CAST:
+        _, does, message_1, message_2, why = rows[person.name]
+        assert does == person.does
+        assert message_1 in OUT
+        assert (message_2 in OUT) is person.qualifies
+        assert why
+    assert rows["Emil"][4] == "silent: the window closed"
+    assert rows["Dora"][4] == "opted out"
+    assert rows["Bruno"][4] == "replied after the window closed"
+
+    verdicts = said[said.rindex("└") :].splitlines()[1:]
+    assert [verdict.split()[1] for verdict in verdicts] == ["P1", "P2", "P3", "P4", "P5", "P6", "database"]
+    assert all(verdict.startswith("held ") for verdict in verdicts)
+    assert "completed: Message 1 12 of 12 out" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]  # nothing stays behind
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│┃").split("│")] if "│" in line else []
