@@ -1,9 +1,14 @@
 """`wamsg2 campaign …`: what a person does with campaigns."""
 
 import csv
+import shlex
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -44,7 +49,7 @@ async def create(name: str, message_1: str, message_2: str | None) -> None:
     settings = common.settings()
     async with common.open_store(settings) as store:
         await common.campaigns_on(store, settings).create(name, message_1, message_2)
-    click.echo(f"campaign {name!r} created; next: wamsg2 campaign import {name} FILE.csv")
+    click.echo(f"campaign {name!r} created; next: wamsg2 campaign import {shlex.quote(name)} FILE.csv")
 
 
 @campaign.command("import")
@@ -194,13 +199,40 @@ async def export(name: str, file: Path) -> None:
     async with common.open_store(settings, must_exist=True) as store:
         await _campaign(store, settings, name)
         try:
-            with click.open_file(str(file), "w", encoding="utf-8", lazy=False, atomic=str(file) != "-") as stream:
-                writer = csv.writer(stream)
-                rows = 0
-                async for row in export_rows.campaign(store.reader, name):
-                    writer.writerow(row)
-                    rows += 1
+            async with aclosing(export_rows.campaign(store.reader, name)) as rows:
+                with _destination(file) as stream:
+                    written = await _write(rows, stream)
         except OSError as error:
             raise CampaignError(f"{file}: {error.strerror}") from None
     if str(file) != "-":
-        click.echo(f"{rows - 1} contacts written to {file}")
+        click.echo(f"{written} contacts written to {file}")
+
+
+async def _write(rows: AsyncIterator[Sequence[str]], stream: TextIO) -> int:
+    """Write header and rows; how many rows."""
+    writer = csv.writer(stream)
+    written = -1
+    async for row in rows:
+        writer.writerow(row)
+        written += 1
+    stream.flush()
+    return written
+
+
+@contextmanager
+def _destination(file: Path) -> Iterator[TextIO]:
+    """Where an export goes: into place only once it is whole. A pipe or device is written to as it is."""
+    if str(file) == "-":
+        yield sys.stdout
+    elif file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.parent, delete=False) as stream:
+            temporary = Path(stream.name)
+            try:
+                yield cast("TextIO", stream)
+                temporary.replace(file)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise

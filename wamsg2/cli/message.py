@@ -17,7 +17,7 @@ def message() -> None:
 
 
 @message.command()
-@click.argument("message_id", metavar="ID", type=int)
+@click.argument("message_id", metavar="ID", type=click.IntRange(1, 2**63 - 1))
 @click.argument("resolution", type=click.Choice(list(_RESOLUTIONS)))
 @common.asynchronous
 async def resolve(message_id: int, resolution: str) -> None:

@@ -37,8 +37,9 @@ async def _from_daemon(settings: Settings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)) as session,
             session.get(url, headers=headers) as response,
         ):
-            report: dict[str, Any] = await response.json() if response.status == 200 else {}
-            return report or None
+            report = await response.json() if response.status == 200 else None
+            # Anything may listen on that port.
+            return report if isinstance(report, dict) and {"sender", "queue", "campaigns"} <= report.keys() else None
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
 

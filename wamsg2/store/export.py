@@ -1,6 +1,6 @@
 """A campaign, contact by contact, streamed."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import aiosqlite
 
@@ -23,7 +23,7 @@ def _harmless(text: str | None) -> str:
     return f"'{text}" if text and text.startswith(_FORMULA_STARTS) else text or ""
 
 
-async def campaign(reader: aiosqlite.Connection, name: str) -> AsyncIterator[Sequence[str]]:
+async def campaign(reader: aiosqlite.Connection, name: str) -> AsyncGenerator[Sequence[str]]:
     """The header, then a row per contact in the order of their import."""
     yield _COLUMNS
     query = """
