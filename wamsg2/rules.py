@@ -240,6 +240,6 @@ ALLOWED_FROM = {
     "pause": frozenset({CampaignStatus.RUNNING}),
     "resume": frozenset({CampaignStatus.PAUSED}),
     # Again where it was cancelled: a cancellation that was cut off leaves queued messages, which never leave.
-    "cancel": frozenset(CampaignStatus) - {CampaignStatus.COMPLETED},
+    "cancel": frozenset(CampaignStatus),
     "import": frozenset({CampaignStatus.DRAFT, CampaignStatus.RUNNING, CampaignStatus.PAUSED}),
 }

@@ -101,6 +101,12 @@ def test_unicode_names(wamsg2: CommandLine, name: str) -> None:
     assert ANA in (wamsg2.directory / "größe.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["spring sale", "O'Brien"])
+def test_the_hint_after_create_can_be_pasted(wamsg2: CommandLine, name: str) -> None:
+    said = wamsg2("campaign", "create", name, "--message-1", "Hi").out
+    assert shlex.split(said.partition("next: ")[2]) == ["wamsg2", "campaign", "import", name, "FILE.csv"]
+
+
 # --- campaign import ------------------------------------------------------------------------------------------
 
 
@@ -365,6 +371,67 @@ def test_an_export_of_no_campaign_touches_no_file(wamsg2: CommandLine) -> None:
     assert not (wamsg2.directory / "out.csv").exists()
 
 
+@pytest.mark.parametrize("contacts", [1, 2000], ids=["less than a buffer", "more than all buffers"])
+def test_an_export_whose_reader_goes_away(wamsg2: CommandLine, contacts: int) -> None:
+    wamsg2.campaign(*(f"+346{n:08d}" for n in range(contacts)), launch=False)
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "wamsg2", "campaign", "export", "spring", "-"],
+            cwd=wamsg2.directory,
+            env=_environment() | {"PYTHONPATH": str(ROOT)},
+            stdout=write,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=PROCESS_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    judged(Result(done.returncode, "", done.stderr), 1)
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    file = wamsg2.directory / "out.csv"
+    file.write_text("as it was", encoding="utf-8")
+
+    async def failing(*_: object) -> AsyncIterator[Sequence[str]]:
+        yield ("phone",)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    wamsg2.monkeypatch.setattr(export, "campaign", failing)
+    before = set(wamsg2.directory.iterdir())
+    assert wamsg2("campaign", "export", "spring", file, code=1).err == f"wamsg2: {file}: Input/output error\n"
+    assert file.read_text(encoding="utf-8") == "as it was"
+    assert set(wamsg2.directory.iterdir()) == before
+
+
+def test_an_export_into_a_pipe_leaves_it_one(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    fifo = wamsg2.directory / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        wamsg2("campaign", "export", "spring", fifo)
+        assert fifo.is_fifo()
+        assert ANA.encode() in os.read(reader, 10_000)
+    finally:
+        os.close(reader)
+
+
+def test_an_export_through_a_link_keeps_the_link(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    (wamsg2.directory / "elsewhere").mkdir()
+    file, link = wamsg2.directory / "elsewhere" / "out.csv", wamsg2.directory / "link.csv"
+    file.write_text("before", encoding="utf-8")
+    link.symlink_to(file)
+    wamsg2("campaign", "export", "spring", link)
+    assert link.is_symlink()
+    assert ANA in file.read_text(encoding="utf-8")
+
+
 # --- status ---------------------------------------------------------------------------------------------------
 
 #: As the contract shows them.
@@ -391,6 +458,21 @@ def test_status_without_a_daemon(wamsg2: CommandLine) -> None:
     for part, keys in STATUS_KEYS.items():
         assert list(report[part] if part else report) == keys
     assert report["campaigns"] == wamsg2("campaign", "list", "--json").json
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, ["status"], "ok"])
+async def test_status_beside_another_program_on_the_port(wamsg2: CommandLine, answer: object) -> None:
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    await asyncio.to_thread(wamsg2.campaign, ANA)
+    application = web.Application()
+    application.router.add_get("/status", status)
+    async with TestServer(application) as server:
+        await asyncio.to_thread(wamsg2.configure, admin__port=str(server.port))
+        said = await asyncio.to_thread(wamsg2, "status", "--json")
+        assert said.json["sender"]["state"] == "held"
+        assert "held" in (await asyncio.to_thread(wamsg2, "status")).out
 
 
 # --- verify ---------------------------------------------------------------------------------------------------
@@ -631,6 +713,11 @@ def test_only_a_doubt_can_be_resolved(wamsg2: CommandLine) -> None:
     wamsg2("message", "resolve", "1", "fail")
     assert "message 1 is failed" in wamsg2("message", "resolve", "1", "retry", code=1).err
     assert wamsg2.statuses() == {"failed": 1}
+
+
+def test_resolve_of_an_enormous_id(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    wamsg2("message", "resolve", "9" * 30, "sent", code=2)
 
 
 # --- what is the same for all -----------------------------------------------------------------------------------
@@ -952,81 +1039,3 @@ async def test_status_of_a_running_daemon(tmp_path: Path) -> None:
         # One daemon for a database.
         said = await called(made, "serve", code=1)
         assert "another wamsg2 daemon" in said.err
-
-
-# --- known to be broken: remove the mark with the fix -----------------------------------------------------------
-
-
-def test_an_export_whose_reader_goes_away(wamsg2: CommandLine) -> None:
-    wamsg2.campaign(*(f"+346{n:08d}" for n in range(2000)), launch=False)  # more than the buffers hold
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "wamsg2", "campaign", "export", "spring", "-"],
-            cwd=wamsg2.directory,
-            env=_environment() | {"PYTHONPATH": str(ROOT)},
-            stdout=write,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=PROCESS_SECONDS,
-            check=False,
-        )
-    finally:
-        os.close(write)
-    judged(Result(done.returncode, "", done.stderr), 1)
-
-
-def test_an_export_that_fails_leaves_the_file_as_it_was(wamsg2: CommandLine) -> None:
-    wamsg2.campaign(ANA)
-    file = wamsg2.directory / "out.csv"
-    file.write_text("as it was", encoding="utf-8")
-
-    async def failing(*_: object) -> AsyncIterator[Sequence[str]]:
-        yield ("phone",)
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    wamsg2.monkeypatch.setattr(export, "campaign", failing)
-    before = set(wamsg2.directory.iterdir())
-    assert wamsg2("campaign", "export", "spring", file, code=1).err == f"wamsg2: {file}: Input/output error\n"
-    assert file.read_text(encoding="utf-8") == "as it was"
-    assert set(wamsg2.directory.iterdir()) == before
-
-
-def test_an_export_into_a_pipe_leaves_it_one(wamsg2: CommandLine) -> None:
-    wamsg2.campaign(ANA)
-    fifo = wamsg2.directory / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        wamsg2("campaign", "export", "spring", fifo)
-        assert fifo.is_fifo()
-        assert ANA.encode() in os.read(reader, 10_000)
-    finally:
-        os.close(reader)
-
-
-@pytest.mark.parametrize("answer", [{"status": "ok"}, ["status"], "ok"])
-async def test_status_beside_another_program_on_the_port(wamsg2: CommandLine, answer: object) -> None:
-    async def status(_: web.Request) -> web.Response:
-        return web.json_response(answer)
-
-    await asyncio.to_thread(wamsg2.campaign, ANA)
-    application = web.Application()
-    application.router.add_get("/status", status)
-    async with TestServer(application) as server:
-        await asyncio.to_thread(wamsg2.configure, admin__port=str(server.port))
-        said = await asyncio.to_thread(wamsg2, "status", "--json")
-        assert said.json["sender"]["state"] == "held"
-        assert "held" in (await asyncio.to_thread(wamsg2, "status")).out
-
-
-def test_resolve_of_an_enormous_id(wamsg2: CommandLine) -> None:
-    wamsg2.campaign(ANA)
-    wamsg2("message", "resolve", "9" * 30, "sent", code=2)
-
-
-@pytest.mark.parametrize("name", ["spring sale", "O'Brien"])
-def test_the_hint_after_create_can_be_pasted(wamsg2: CommandLine, name: str) -> None:
-    said = wamsg2("campaign", "create", name, "--message-1", "Hi").out
-    assert shlex.split(said.partition("next: ")[2]) == ["wamsg2", "campaign", "import", name, "FILE.csv"]

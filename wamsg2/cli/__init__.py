@@ -103,4 +103,6 @@ def describe(error: BaseException) -> str:
         return "; ".join(describe(each) for each in error.exceptions)
     if isinstance(error, WamsgError | ConfigError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return mask_text(f"internal error: {type(error).__name__}: {error}")

@@ -111,6 +111,8 @@ async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes o
     async with common.open_store(settings, must_exist=True) as store:
         campaign = await _campaign(store, settings, name)
         takes = timedelta(seconds=round(campaign["contacts"] * settings.wassenger.rate_limit_seconds))
+        if campaign["status"] != "draft" or not campaign["contacts"]:
+            yes = True  # it will be refused: no need to ask
         if not yes:
             click.confirm(f"Send Message 1 of {name!r} to {campaign['contacts']} contacts, over {takes}?", abort=True)
         await common.campaigns_on(store, settings).launch(name)
@@ -224,7 +226,9 @@ def _destination(file: Path) -> Iterator[TextIO]:
     """Where an export goes: into place only once it is whole. A pipe or device is written to as it is."""
     if str(file) == "-":
         yield sys.stdout
-    elif file.exists() and not file.is_file():
+        return
+    file = file.resolve()  # a link stays one
+    if file.exists() and not file.is_file():
         with file.open("w", encoding="utf-8", newline="") as stream:
             yield stream
     else:

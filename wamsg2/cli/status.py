@@ -10,6 +10,7 @@ from wamsg2.app import policy_of
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
+from wamsg2.model import WamsgError
 
 _ANSWER_SECONDS = 5.0
 
@@ -37,6 +38,8 @@ async def _from_daemon(settings: Settings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)) as session,
             session.get(url, headers=headers) as response,
         ):
+            if response.status == 401:
+                raise WamsgError("the daemon refuses admin.token")
             report = await response.json() if response.status == 200 else None
             # Anything may listen on that port.
             return report if isinstance(report, dict) and {"sender", "queue", "campaigns"} <= report.keys() else None

@@ -189,8 +189,8 @@ class Store:
 
     async def close(self) -> None:
         """Finish what waits, close the file, free the lock."""
-        self._writer.close()
         await self.reader.close()
+        self._writer.close()  # last, so that SQLite moves the log into the file and removes it
         if self._lock:
             self._lock.release()
 

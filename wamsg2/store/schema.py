@@ -30,6 +30,12 @@ def migrate(connection: sqlite3.Connection) -> None:
     newest = known[-1][0]
     if (found := _version(connection)) == newest:
         return
+    if (
+        not found
+        and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        and not _version(connection)
+    ):
+        raise SchemaError("the file is another program's database")
     for number, script in known:
         # The version is read again under the write lock: another process may have migrated meanwhile.
         connection.execute("BEGIN IMMEDIATE")
