@@ -216,3 +216,28 @@ async def test_the_sender_is_woken_only_when_something_is_settled(home: House) -
     home.clock.advance(5)
     await reconciler(home).step()
     assert home.signals.woken == 0
+
+
+async def test_a_step_of_the_time_of_day_proves_nothing(home: House) -> None:
+    """Two look-ups a few seconds apart, and an hour by the clock on the wall: not two minutes of proof."""
+    await doubtful(home)
+    reconciles = reconciler(home)
+    home.clock.advance(5)
+    await reconciles.step()  # absent, for the first time
+    home.clock.step_wall(3600)
+    home.clock.advance(5)
+    await reconciles.step()
+    assert len(home.client.asked) == 2
+    assert await status(home) == "uncertain"
+    await run_for(home, reconciles, 300)
+    assert await status(home) == "queued"
+
+
+async def test_after_a_restart_the_proof_begins_anew(home: House) -> None:
+    await doubtful(home)
+    home.clock.advance(5)
+    await reconciler(home).step()
+    home.clock.advance(600)
+    await reconciler(home).step()
+    assert len(home.client.asked) == 2
+    assert await status(home) == "uncertain"

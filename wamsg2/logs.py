@@ -21,7 +21,6 @@ from wamsg2.masking import MASK, SENSITIVE_NAME, mask_id, mask_phone, mask_text
 
 Level = Literal["debug", "info", "warning", "error"]
 
-_LOGGER: Final = "wamsg2"
 _HANDLER: Final = "wamsg2.logs"
 # Fields whose long digit runs are ids, not numbers to call; `…_at` and `timestamp` hold times.
 _ID_FIELDS: Final = frozenset(
@@ -68,7 +67,6 @@ def configure(stream: TextIO | None = None, *, json: bool | None = None, level: 
     logging.captureWarnings(capture=True)
 
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    logging.getLogger(_LOGGER).setLevel(threshold)
     # Our own events go straight to the stream: a detour through the standard library doubles what a line costs.
     structlog.configure(
         processors=[

@@ -2,12 +2,14 @@
 
 import asyncio
 import math
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
 from wamsg2.clock import Clock
-from wamsg2.model import MessageStatus, Policy
+from wamsg2.model import Absent, Doubt, LookUp, MessageStatus, Policy
 from wamsg2.store import messages
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError
@@ -28,7 +30,7 @@ class Reconciler:
     Args:
         store: the database.
         client: the provider.
-        clock: wall time.
+        clock: wall time for when to look, monotonic time for how long a message has been absent.
         policy: when absence is proved, and for replies that wait.
         gap_seconds: between two look-ups.
         signals: woken when a message goes back in line.
@@ -50,6 +52,7 @@ class Reconciler:
         self._policy = policy
         self._gap_seconds = gap_seconds
         self._signals = signals
+        self._absent_since_seconds: dict[tuple[int, int], float] = {}  # (message, attempt) -> monotonic time
 
     async def run(self) -> None:
         """Look up for ever."""
@@ -62,14 +65,17 @@ class Reconciler:
         try:
             doubt, next_at = await self._store.write(partial(messages.next_doubt, now=now))
             if doubt is None:
+                if next_at is None:
+                    self._absent_since_seconds.clear()
                 until_next = (next_at - now).total_seconds() if next_at else math.inf
                 return max(min(until_next, _IDLE_SECONDS), 0.001)
             answer = await self._client.find(doubt.reference)
+            answered_at = self._clock.now()
             unit = partial(
                 settling.settle_look_up,
-                looked_up=doubt,
+                looked_up=self._as_seen_here(doubt, answer, answered_at),
                 answer=answer,
-                now=self._clock.now(),
+                now=answered_at,
                 policy=self._policy,
                 signals=self._signals,
             )
@@ -83,3 +89,15 @@ class Reconciler:
         if status is not None and status is not MessageStatus.UNCERTAIN:
             self._signals.wake()
         return self._gap_seconds
+
+    def _as_seen_here(self, doubt: Doubt, answer: LookUp, now: datetime) -> Doubt:
+        """The doubt with its absence as long as this process has seen it, by the clock that never steps.
+
+        A time of day that jumps an hour ahead proves nothing; after a restart the proof begins anew.
+        """
+        key, seconds = (doubt.message_id, doubt.attempt), self._clock.monotonic()
+        since_seconds = self._absent_since_seconds.get(key)
+        if isinstance(answer, Absent):
+            self._absent_since_seconds.setdefault(key, seconds)
+        since = None if since_seconds is None else now - timedelta(seconds=seconds - since_seconds)
+        return replace(doubt, absent_since=since)

@@ -111,9 +111,8 @@ async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes o
     async with common.open_store(settings, must_exist=True) as store:
         campaign = await _campaign(store, settings, name)
         takes = timedelta(seconds=round(campaign["contacts"] * settings.wassenger.rate_limit_seconds))
-        if campaign["status"] != "draft" or not campaign["contacts"]:
-            yes = True  # it will be refused: no need to ask
-        if not yes:
+        will_be_refused = campaign["status"] != "draft" or not campaign["contacts"]
+        if not yes and not will_be_refused:
             click.confirm(f"Send Message 1 of {name!r} to {campaign['contacts']} contacts, over {takes}?", abort=True)
         await common.campaigns_on(store, settings).launch(name)
     click.echo(f"campaign {name!r} is running: {campaign['contacts']} contacts, about {takes}")

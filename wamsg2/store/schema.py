@@ -22,37 +22,41 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Bring the schema up to date; safe while another process does the same.
 
     Raises:
-        SchemaError: the database was written by a newer version, or SQLite is too old.
+        SchemaError: the database is a newer version's or another program's, or SQLite is too old.
     """
     if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
         raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old: 3.38 or newer is needed")
     known = migrations()
     newest = known[-1][0]
-    if (found := _version(connection)) == newest:
-        return
-    if (
-        not found
-        and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        and not _version(connection)
-    ):
-        raise SchemaError("the file is another program's database")
-    for number, script in known:
-        # The version is read again under the write lock: another process may have migrated meanwhile.
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            found = _version(connection)
-            if number == found + 1:
-                for statement in _statements(script):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+    if _version(connection) < newest:
+        _refuse_strangers(connection)
+        for number, script in known:
+            _apply(connection, number, script)
     if (found := _version(connection)) > newest:
         raise SchemaError(
             f"the database has schema version {found}, newer than this program knows ({newest}): update wamsg2"
         )
+
+
+def _refuse_strangers(connection: sqlite3.Connection) -> None:
+    # Tables first: where another process migrates meanwhile, tables without a version are never seen in this order.
+    has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+    if has_tables and _version(connection) == 0:
+        raise SchemaError("the file is another program's database")
+
+
+def _apply(connection: sqlite3.Connection, number: int, script: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the write lock: another process may have migrated meanwhile.
+        if _version(connection) == number - 1:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:

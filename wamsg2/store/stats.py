@@ -60,7 +60,8 @@ async def campaigns(reader: aiosqlite.Connection, name: str | None = None) -> li
     rows = await reader.execute_fetchall(
         """SELECT g.id, g.name, g.status, g.created_at, g.launched_at, c.contacts, c.replied, c.interactions,
                   c.opted_out,
-                  (SELECT max(sent_at) FROM messages WHERE campaign_id = g.id AND step = 1 AND sent_at IS NOT NULL)
+                  (SELECT max(sent_at) FROM messages
+                   WHERE campaign_id = g.id AND step = 1 AND status IN ('sent', 'delivered', 'read'))
            FROM campaigns g JOIN campaign_counts c ON c.campaign_id = g.id
            WHERE ?1 IS NULL OR g.name = ?1 ORDER BY g.id""",
         (name,),

@@ -44,7 +44,6 @@ class Received:
 
     result: EventResult
     interactions: Sequence[Recorded] = ()
-    message_id: int | None = None
 
 
 def receive(tx: Tx, event: Event, *, arrived_at: datetime, policy: Policy, signals: Signals) -> Received:
@@ -64,8 +63,8 @@ def receive(tx: Tx, event: Event, *, arrived_at: datetime, policy: Policy, signa
         case Reaction():
             return Received(result, [_receive_reaction(tx, content, event_id, arrived_at)])
         case Receipt():
-            message = settling.receive_receipt(tx, content, now=arrived_at, policy=policy, signals=signals)
-            return Received(result, message_id=message.id if message else None)
+            settling.receive_receipt(tx, content, now=arrived_at, policy=policy, signals=signals)
+            return Received(result)
         case Ignored():
             return Received(result)
         case _:

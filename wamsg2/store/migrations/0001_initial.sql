@@ -80,7 +80,8 @@ CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
 CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
 CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX messages_wa_id ON messages (wa_id) WHERE wa_id IS NOT NULL;
-CREATE INDEX messages_window ON messages (campaign_id, sent_at) WHERE step = 1 AND sent_at IS NOT NULL;
+CREATE INDEX messages_window ON messages (campaign_id, sent_at)
+WHERE step = 1 AND status IN ('sent', 'delivered', 'read');
 
 -- Raw webhook events, each once by what it says.
 CREATE TABLE events (
