@@ -14,16 +14,22 @@ import structlog
 from aiohttp import web
 
 from wamsg2 import __version__, status
+from wamsg2.bell import Bell
+from wamsg2.catch_up import CatchUp
 from wamsg2.clock import Clock, SystemClock
 from wamsg2.config import Settings
 from wamsg2.inbox import Inbox
 from wamsg2.model import Overlap, Policy, WamsgError
 from wamsg2.notify import notify
+from wamsg2.pacing import FailureRun
+from wamsg2.provider_watch import ProviderWatch
 from wamsg2.reconciler import Reconciler
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
 from wamsg2.store.writer import CommitHook
+from wamsg2.wassenger.account import WassengerAccount
 from wamsg2.wassenger.client import WassengerClient
+from wamsg2.wassenger.history import WassengerHistory
 from wamsg2.watch import Watch
 from wamsg2.web.admin import AdminListener
 from wamsg2.web.webhook import Secrets, WebhookListener
@@ -73,6 +79,24 @@ def client_of(settings: Settings) -> WassengerClient:
         api_key=api_key.get_secret_value() if api_key else "",
         device=settings.wassenger.device or "",
         timeout_seconds=settings.wassenger.timeout_seconds,
+    )
+
+
+def _gap_seconds(settings: Settings) -> float:
+    """Between two questions to the provider: no faster than messages, and no slower than one a second."""
+    return min(settings.wassenger.rate_limit_seconds, 1.0)
+
+
+def catch_up_of(settings: Settings, *, store: Store, client: WassengerClient, inbox: Inbox, clock: Clock) -> CatchUp:
+    """The search for lost webhooks, as configured."""
+    return CatchUp(
+        store=store,
+        history=WassengerHistory(client),
+        inbox=inbox,
+        clock=clock,
+        policy=policy_of(settings),
+        interval_seconds=settings.watch.catch_up_seconds,
+        gap_seconds=_gap_seconds(settings),
     )
 
 
@@ -138,15 +162,27 @@ async def run(
             policy=policy,
             rate_limit_seconds=limit_seconds,
             most_in_flight=_most_in_flight(settings),
+            failures=FailureRun(settings.watch.hold_after_failures, settings.watch.hold_failure_share),
         )
-        inbox = Inbox(store=store, clock=clock, policy=policy, signals=sender)
+        device_changed = Bell()
+        inbox = Inbox(store=store, clock=clock, policy=policy, signals=sender, device_changed=device_changed.ring)
         reconciler = Reconciler(
             store=store,
             client=client,
             clock=clock,
             policy=policy,
-            gap_seconds=min(limit_seconds, 1.0),
+            gap_seconds=_gap_seconds(settings),
             signals=sender,
+        )
+        catch_up = catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock)
+        provider_watch = ProviderWatch(
+            account=WassengerAccount(client, settings.webhook.path),
+            clock=clock,
+            device_changed=device_changed,
+            block=sender.block,
+            catch_up=catch_up.ask,
+            device_seconds=settings.watch.device_seconds,
+            webhook_seconds=settings.watch.webhook_seconds,
         )
         webhooks = WebhookListener(inbox=inbox, secrets=_secrets_of(settings))
 
@@ -154,11 +190,19 @@ async def run(
             webhooks.healthy = store.failing is None
             notify("WATCHDOG=1")
 
-        watch = Watch(store=store, signals=sender, alive=alive)
+        watch = Watch(store=store, clock=clock, signals=sender, alive=alive)
 
         async def report() -> dict[str, Any]:
             facts = status.DaemonFacts(
-                clock.monotonic() - started_at, sender.held, sender.in_flight, sender.last_send_at, webhooks.refused
+                uptime_seconds=clock.monotonic() - started_at,
+                held=sender.held,
+                in_flight=sender.in_flight,
+                last_send_at=sender.last_send_at,
+                webhooks_refused=webhooks.refused,
+                device=provider_watch.device,
+                webhook=provider_watch.webhook,
+                caught_up_at=catch_up.last_at,
+                catch_up_problem=catch_up.problem,
             )
             return await status.report(store, facts, now=clock.now(), policy=policy, rate_limit_seconds=limit_seconds)
 
@@ -172,6 +216,8 @@ async def run(
             others = [
                 tasks.create_task(reconciler.run(), name="reconciler"),
                 tasks.create_task(watch.run(), name="watch"),
+                tasks.create_task(provider_watch.run(), name="provider_watch"),
+                tasks.create_task(catch_up.run(), name="catch_up"),
             ]
             log.info("daemon.started", version=__version__, webhook=webhook_base, admin=admin_url, doubts=doubts)
             notify("READY=1")

@@ -198,6 +198,21 @@ class Admin(_Section):
         return value
 
 
+class Watch(_Section):
+    """What the daemon keeps an eye on."""
+
+    #: Seconds between two looks at the device; 0: never.
+    device_seconds: _Seconds = 60.0
+    #: Seconds between two looks at the webhook; 0: never.
+    webhook_seconds: _Seconds = 300.0
+    #: Seconds between two questions for lost webhooks; 0: only at the start and on request.
+    catch_up_seconds: _Seconds = 300.0
+    #: So many failures hold the queue; 0: never.
+    hold_after_failures: Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=10_000)] = 10
+    #: If they are such a share of the last sends.
+    hold_failure_share: Annotated[_Number, Field(ge=0.01, le=1)] = 0.8
+
+
 class Database(_Section):
     """The one file of everything."""
 
@@ -220,6 +235,7 @@ class Settings(BaseSettings):
     message_2: Message2 = Message2()
     webhook: Webhook = Webhook()
     admin: Admin = Admin()
+    watch: Watch = Watch()
     database: Database = Database()
     contacts: Contacts = Contacts()
 

@@ -1,11 +1,12 @@
-"""The one door for webhook events: parse, one unit of work, log."""
+"""The one door for events, whether a webhook brought them or we asked: one unit of work, then the log."""
 
+from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from wamsg2.clock import Clock
-from wamsg2.model import EventResult, Ignored, Policy
+from wamsg2.model import DeviceChanged, Event, EventResult, EventSource, Ignored, Policy
 from wamsg2.store.database import Store
 from wamsg2.wassenger import events
 from wamsg2.work import receiving
@@ -15,13 +16,30 @@ log = structlog.get_logger()
 
 
 class Inbox:
-    """Takes in events; when `receive` returns, the event and all its effects are on disk."""
+    """Takes in events; when `receive` or `take` returns, the event and all its effects are on disk.
 
-    def __init__(self, *, store: Store, clock: Clock, policy: Policy, signals: Signals) -> None:
+    Args:
+        store: the database.
+        clock: for the time of arrival.
+        policy: for replies.
+        signals: the sender.
+        device_changed: called when the provider says that our device's session changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        policy: Policy,
+        signals: Signals,
+        device_changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
         self._signals = signals
+        self._device_changed = device_changed
 
     async def receive(self, body: bytes) -> EventResult:
         """Take in one webhook body.
@@ -30,13 +48,21 @@ class Inbox:
             NotAnEventError: not a JSON object; nothing is stored.
             StoreUnavailableError: it cannot be stored now; nothing is.
         """
-        event = events.parse(body)
+        return await self.take(events.parse(body), EventSource.WEBHOOK)
+
+    async def take(self, event: Event, source: EventSource) -> EventResult:
+        """Take in one event.
+
+        Raises:
+            StoreUnavailableError: it cannot be stored now; nothing is.
+        """
         unit = partial(
             receiving.receive,
             event=event,
             arrived_at=self._clock.now(),
             policy=self._policy,
             signals=self._signals,
+            source=source,
         )
         received = await self._store.write(unit)
         for recorded in received.interactions:
@@ -48,7 +74,10 @@ class Inbox:
                 contact_id=recorded.contact_id,
                 campaign_id=recorded.decision.campaign_id,
                 late_seconds=recorded.late_seconds,
+                source=source,
             )
         if isinstance(event.content, Ignored):
             log.debug("event.ignored", name=event.name, why=event.content.why)
+        elif isinstance(event.content, DeviceChanged):
+            self._device_changed()
         return received.result

@@ -141,6 +141,11 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceChanged:
+    """The session of our device went up or down; how it stands now is asked, not read from here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """An event that calls for nothing; kept all the same."""
 
@@ -157,7 +162,14 @@ class Event:
     name: str
     identity: bytes
     body: bytes
-    content: InboundMessage | Reaction | Receipt | Ignored
+    content: InboundMessage | Reaction | Receipt | DeviceChanged | Ignored
+
+
+class EventSource(StrEnum):
+    """How an event came to us."""
+
+    WEBHOOK = "webhook"
+    CATCH_UP = "catch_up"  #: its webhook never came: we asked
 
 
 class EventResult(StrEnum):
@@ -327,6 +339,25 @@ class Doubt:
     uncertain_since: datetime
     absent_since: datetime | None
     look_ups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A message that is `sent`, and of which nothing more was heard for long."""
+
+    message_id: int
+    reference: str
+    look_ups: int
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How something at the provider stands, as far as it told; `ok` is None where it did not."""
+
+    ok: bool | None
+    detail: str
+    checked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

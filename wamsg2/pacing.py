@@ -1,6 +1,7 @@
 """When the next send may start, and how long to wait after a failure. No clock, no I/O: times come as arguments."""
 
 import math
+from collections import deque
 from random import Random
 
 
@@ -46,3 +47,32 @@ def backoff_seconds(failures: int, random: Random, *, base_seconds: float, most_
     """Exponential back-off with up to 20 % jitter: about base, 2 x base, 4 x base ..., never over `most_seconds`."""
     raw = base_seconds * 2.0 ** min(failures - 1, 30)
     return min(most_seconds, raw * random.uniform(1.0, 1.2))
+
+
+class FailureRun:
+    """Notices when sends go wrong in a row: of so many, at least `count` failed, a `share` of them all.
+
+    Args:
+        count: of failures; 0 never notices.
+        share: over 0, up to 1. The last ``count / share`` sends are looked at.
+    """
+
+    def __init__(self, count: int, share: float) -> None:
+        self._count = count
+        self._last: deque[bool] = deque(maxlen=max(math.floor(count / share), 1))
+
+    def note(self, *, failed: bool) -> None:
+        """One more send has ended."""
+        self._last.append(failed)
+
+    def clear(self) -> None:
+        """Sends go well again."""
+        self._last.clear()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is better to wait than to go on."""
+        return 0 < self._count <= sum(self._last)
+
+    def __str__(self) -> str:
+        return f"{sum(self._last)} of the last {len(self._last)} sends failed"

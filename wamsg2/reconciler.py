@@ -20,8 +20,6 @@ from wamsg2.work.signals import Signals
 log = structlog.get_logger()
 
 _STORE_RETRY_SECONDS = 5.0
-#: With nothing in doubt, how soon to look again; doubts also arise without anyone waking us (a person's `retry`).
-_IDLE_SECONDS = 5.0
 
 
 class Reconciler:
@@ -33,6 +31,8 @@ class Reconciler:
         clock: wall time for when to look, monotonic time for how long a message has been absent.
         policy: when absence is proved, and for replies that wait.
         gap_seconds: between two look-ups.
+        idle_seconds: with nothing in doubt, how soon to look again; doubts also arise without anyone waking us (a
+            person's `retry`).
         signals: woken when a message goes back in line.
     """
 
@@ -45,12 +45,14 @@ class Reconciler:
         policy: Policy,
         gap_seconds: float,
         signals: Signals,
+        idle_seconds: float = 5.0,
     ) -> None:
         self._store = store
         self._client = client
         self._clock = clock
         self._policy = policy
         self._gap_seconds = gap_seconds
+        self._idle_seconds = idle_seconds
         self._signals = signals
         self._absent_since_seconds: dict[tuple[int, int], float] = {}  # (message, attempt) -> monotonic time
 
@@ -68,7 +70,7 @@ class Reconciler:
                 if next_at is None:
                     self._absent_since_seconds.clear()
                 until_next = (next_at - now).total_seconds() if next_at else math.inf
-                return max(min(until_next, _IDLE_SECONDS), 0.001)
+                return max(min(until_next, self._idle_seconds), 0.001)
             answer = await self._client.find(doubt.reference)
             answered_at = self._clock.now()
             unit = partial(

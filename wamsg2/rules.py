@@ -201,6 +201,27 @@ def next_look_up(look_ups: int, resend_after: timedelta) -> timedelta:
     return min(_LAST_LOOK_UP, first * 2.0 ** min(look_ups, 20))
 
 
+#: A message that nobody reports on for this long is asked about: its webhook may have been lost.
+ASK_AFTER = timedelta(minutes=10)
+
+
+def next_question(look_ups: int, sent_at: datetime, now: datetime, window: timedelta) -> datetime | None:
+    """When to ask about a `sent` message again: after twice the time as before, and not once its window is over."""
+    at = now + ASK_AFTER * 2.0 ** min(look_ups, 20)
+    return at if at <= sent_at + window else None
+
+
+#: Lists of the provider may lag behind, and messages come with the times of other clocks.
+_LIST_OVERLAP = timedelta(hours=1)
+#: An event that is older may not be known any more, and would be taken in a second time.
+_LIST_AT_MOST = timedelta(days=7)
+
+
+def list_since(newest_listed: datetime, now: datetime) -> datetime:
+    """From when on to ask for inbound messages, where earlier lists reached up to `newest_listed`."""
+    return max(newest_listed - _LIST_OVERLAP, now - _LIST_AT_MOST)
+
+
 def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:
     """Whether look-ups have said "absent" for long enough to send again [send 5].
 

@@ -12,6 +12,7 @@ from random import Random
 
 import structlog
 
+from wamsg2.bell import Bell
 from wamsg2.clock import Clock
 from wamsg2.model import (
     Accepted,
@@ -25,7 +26,7 @@ from wamsg2.model import (
     Uncertain,
     Withdrawn,
 )
-from wamsg2.pacing import TokenBucket, backoff_seconds
+from wamsg2.pacing import FailureRun, TokenBucket, backoff_seconds
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError
 from wamsg2.wassenger.client import Client
@@ -59,6 +60,7 @@ class Sender:
         policy: for replies that wait for a message to settle.
         rate_limit_seconds: between the starts of two sends; 0 for no limit.
         most_in_flight: requests under way at once.
+        failures: notices when sends go wrong in a row; None: nobody does.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Sender:
         policy: Policy,
         rate_limit_seconds: float,
         most_in_flight: int,
+        failures: FailureRun | None = None,
     ) -> None:
         self._store = store
         self._client = client
@@ -79,19 +82,21 @@ class Sender:
         self._policy = policy
         self._bucket = TokenBucket(rate_limit_seconds, now_seconds=clock.monotonic())
         self._most_in_flight = most_in_flight
-        self._wake = asyncio.Event()
+        self._bell = Bell()
         self._stopping = False
         self._in_flight: set[asyncio.Task[None]] = set()
         self._unsent: dict[int, int] = {}  # message id -> contact id, of claims whose request has not started
-        self._failures = 0
+        self._failure_run = failures or FailureRun(0, 1.0)
+        self._failures = 0  # holds in a row, without a message that went well between them
         self._held: _Hold | None = None
+        self._blocked: str | None = None
         self.last_send_at: datetime | None = None
 
     # --- what others tell and ask ---
 
     def wake(self) -> None:
         """Look at the queue again: something may be due."""
-        self._wake.set()
+        self._bell.ring()
 
     def withdraw(self, contact_id: int) -> None:
         """Send nothing more to this contact, even what is claimed already."""
@@ -101,12 +106,21 @@ class Sender:
     def stop(self) -> None:
         """Claim nothing more; `run` returns when the requests under way are settled."""
         self._stopping = True
-        self._wake.set()
+        self._bell.ring()
+
+    def block(self, reason: str | None) -> None:
+        """Send nothing, for this reason, until called again with None."""
+        if reason is None and self._blocked:
+            log.info("sending.resumed")
+        elif reason and reason != self._blocked:
+            log.warning("sending.held", reason=reason)
+        self._blocked = reason
+        self._bell.ring()
 
     @property
     def held(self) -> str | None:
         """Why nothing is sent now, or None."""
-        return self._held.reason if self._held else None
+        return self._blocked or (self._held.reason if self._held else None)
 
     @property
     def in_flight(self) -> int:
@@ -120,7 +134,7 @@ class Sender:
         while not self._stopping:
             delay_seconds = await self.step()
             if delay_seconds:
-                await self._pause(delay_seconds)
+                await self._bell.wait(delay_seconds)
         await self.settle_all()
 
     async def settle_all(self) -> None:
@@ -128,16 +142,10 @@ class Sender:
         while self._in_flight:
             await asyncio.wait(self._in_flight)
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
-
     async def step(self) -> float:
         """Start what may start now; seconds until there may be more (0: at once, inf: when woken)."""
-        self._wake.clear()
+        if self._blocked:
+            return math.inf  # whoever blocked it rings
         now_seconds = self._clock.monotonic()
         if (hold_seconds := self._hold_seconds()) > 0:
             return hold_seconds
@@ -172,7 +180,7 @@ class Sender:
         start_at = max(self._bucket.ready_at_seconds, self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS))
         while (wait_seconds := start_at - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - a timer may fire early
             await asyncio.sleep(wait_seconds)
-        if self._stopping or self._hold_seconds() > 0:
+        if self._stopping or self._blocked or self._hold_seconds() > 0:
             self._unsent.pop(claim.message_id, None)
             await self._settle(claim, Deferred(self.held or "the daemon was stopping"), None)
             return
@@ -183,7 +191,7 @@ class Sender:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        self._wake.set()
+        self._bell.ring()
 
     async def _send(self, claim: Claim) -> None:
         if self._unsent.pop(claim.message_id, None) is None:
@@ -203,13 +211,15 @@ class Sender:
     def _take_in(self, outcome: Outcome, started_seconds: float) -> Outcome:
         """What the outcome of a request that started then means for the queue as a whole."""
         match outcome:
-            case Accepted() | Rejected():
+            case Accepted() | Rejected() | Uncertain():
                 if self._held and started_seconds < self._held.since_seconds:
                     return outcome  # a slow answer from before says nothing of now
-                self._failures = 0
-                if self._held:
-                    log.info("sending.resumed")
-                    self._held = None
+                self._failure_run.note(failed=not isinstance(outcome, Accepted))
+                if self._failure_run.is_on and not isinstance(outcome, Accepted):
+                    self._failures += 1
+                    self._hold(f"{self._failure_run}, the last: {outcome.reason}", self._backoff(60.0, 600.0))
+                elif not isinstance(outcome, Uncertain):
+                    self._resume()
             case Deferred(reason, retry_after):
                 self._failures += 1
                 seconds = retry_after.total_seconds() if retry_after else self._backoff(1.0, 60.0)
@@ -218,9 +228,17 @@ class Sender:
             case Held(reason):
                 self._failures += 1
                 self._hold(reason, self._backoff(60.0, 600.0))
-            case Uncertain() | Withdrawn():
+            case Withdrawn():
                 pass
         return outcome
+
+    def _resume(self) -> None:
+        """A message went its way: so may the others."""
+        self._failures = 0
+        if self._held:
+            log.info("sending.resumed")
+            self._held = None
+            self._failure_run.clear()
 
     def _hold_seconds(self) -> float:
         return self._held.until_seconds - self._clock.monotonic() if self._held else 0.0

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from wamsg2 import __version__, rules
-from wamsg2.model import CampaignStatus, MessageStatus, Policy, Step
+from wamsg2.model import CampaignStatus, Finding, MessageStatus, Policy, Step
 from wamsg2.store import stats
 from wamsg2.store.database import Store
 
@@ -23,6 +23,10 @@ class DaemonFacts:
     in_flight: int
     last_send_at: datetime | None
     webhooks_refused: int
+    device: Finding | None = None
+    webhook: Finding | None = None
+    caught_up_at: datetime | None = None
+    catch_up_problem: str | None = None
 
 
 #: What a command says of a daemon that does not run.
@@ -57,6 +61,12 @@ def campaign_json(campaign: stats.CampaignStats, *, now: datetime, policy: Polic
     }
 
 
+def _finding_json(finding: Finding | None) -> dict[str, Any] | None:
+    if finding is None:
+        return None
+    return {"ok": finding.ok, "detail": finding.detail, "checked_at": iso(finding.checked_at)}
+
+
 async def report(
     store: Store, facts: DaemonFacts, *, now: datetime, policy: Policy, rate_limit_seconds: float
 ) -> dict[str, Any]:
@@ -73,6 +83,12 @@ async def report(
     needs_person = queue.uncertain_since is not None and now - queue.uncertain_since > max(
         _NEEDS_A_PERSON_AFTER, 3 * policy.resend_after
     )
+    problems = [
+        *([store.failing] if store.failing else []),
+        *([f"sending is held: {facts.held}"] if facts.held else []),
+        *(["messages are uncertain, and look-ups do not settle them"] if needs_person else []),
+        *([f"webhook: {facts.webhook.detail}"] if facts.webhook and facts.webhook.ok is False else []),
+    ]
     if facts.held:
         state = "held"
     elif facts.in_flight or queue.oldest_due_at:
@@ -82,7 +98,8 @@ async def report(
     else:
         state = "idle"
     return {
-        "status": "failing" if store.failing else "degraded" if facts.held or needs_person else "ok",
+        "status": "failing" if store.failing else "degraded" if problems else "ok",
+        "problems": problems,
         "version": __version__,
         "uptime_seconds": round(facts.uptime_seconds, 1),
         "sender": {
@@ -107,6 +124,12 @@ async def report(
             "refused": facts.webhooks_refused,
             "unmatched": webhooks.unmatched,
             "last_received_at": iso(webhooks.last_received_at),
+            "found_by_catch_up": webhooks.caught_up,
+        },
+        "watch": {
+            "device": _finding_json(facts.device),
+            "webhook": _finding_json(facts.webhook),
+            "catch_up": {"last_at": iso(facts.caught_up_at), "problem": facts.catch_up_problem},
         },
         "campaigns": [campaign_json(c, now=now, policy=policy) for c in campaigns],
     }

@@ -1,10 +1,13 @@
-"""Once a second: has a command changed the database, and do the loop and the writer still answer?"""
+"""Once a second: has a command changed the database, do loop and writer still answer, is the disk back?"""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
+from wamsg2.clock import Clock
+from wamsg2.store import marks
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
 from wamsg2.work.signals import Signals
@@ -17,8 +20,9 @@ _INTERVAL_SECONDS = 1.0
 class Watch:
     """Wakes the sender when another process wrote, and reports every round through the writer as a sign of life."""
 
-    def __init__(self, *, store: Store, signals: Signals, alive: Callable[[], None]) -> None:
+    def __init__(self, *, store: Store, clock: Clock, signals: Signals, alive: Callable[[], None]) -> None:
         self._store = store
+        self._clock = clock
         self._signals = signals
         self._alive = alive
 
@@ -35,6 +39,9 @@ class Watch:
             WriterStoppedError: nothing can be stored any more.
         """
         try:
+            if self._store.failing:  # nobody may be writing, and so nobody would find out that it is over
+                await self._store.write(partial(marks.put, name="disk_back", at=self._clock.now()))
+                log.warning("database.back")
             if await self._store.changed_elsewhere():
                 self._signals.wake()
         except WriterStoppedError:

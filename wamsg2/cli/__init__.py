@@ -10,13 +10,14 @@ import click
 
 from wamsg2 import __version__
 
-#: Name -> (module, help). The command in the module has the same name.
+#: Name -> (module, help). The command in the module has the same name, with underscores.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("wamsg2.cli.serve", "Run the daemon."),
     "demo": ("wamsg2.cli.demo", "Watch a whole campaign on the built-in sandbox, in under a minute."),
     "sandbox": ("wamsg2.sandbox.command", "Run a stand-in for Wassenger on loopback, for staging."),
     "check": ("wamsg2.cli.check", "Check configuration, database, key, device and webhook."),
     "status": ("wamsg2.cli.status", "Show what the daemon is doing."),
+    "catch-up": ("wamsg2.cli.catch_up", "Ask Wassenger for replies and receipts whose webhooks were lost."),
     "verify": ("wamsg2.cli.verify", "Recount everything, and look for broken promises."),
     "campaign": ("wamsg2.cli.campaign", "Create, fill, launch, pause and end campaigns."),
     "message": ("wamsg2.cli.message", "Settle messages that only a person can settle."),
@@ -31,7 +32,7 @@ class _LazyGroup(click.Group):
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(_COMMANDS[name][0]), name)
+        command = getattr(importlib.import_module(_COMMANDS[name][0]), name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 - the table above says so
         return command
 

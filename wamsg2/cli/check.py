@@ -3,14 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 
-import aiohttp
 import click
 
 from wamsg2.app import client_of
 from wamsg2.cli import common
 from wamsg2.config import ConfigError, Settings
-from wamsg2.model import WamsgError
-from wamsg2.wassenger import account
+from wamsg2.model import Unknown, WamsgError
+from wamsg2.wassenger.account import State, WassengerAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +57,17 @@ async def _database(settings: Settings) -> _Finding:
 
 async def _provider(settings: Settings) -> list[_Finding]:
     client = client_of(settings)
+    account = WassengerAccount(client, settings.webhook.path)
     try:
-        device, webhook = await asyncio.gather(
-            account.device_state(client), account.webhook_state(client, settings.webhook.path)
-        )
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return [_Finding("wassenger", ok=False, detail=f"no answer ({type(error).__name__})")]
+        device, webhook = await asyncio.gather(account.device(), account.webhook())
     finally:
         await client.close()
-    return [
-        _Finding("device", ok=device.ok, detail=device.detail),
-        _Finding("webhook", ok=webhook.ok, detail=webhook.detail),
-    ]
+    return [_finding("device", device), _finding("webhook", webhook)]
+
+
+def _finding(name: str, state: State | Unknown) -> _Finding:
+    match state:
+        case State(ok, detail):
+            return _Finding(name, ok, detail)
+        case Unknown(reason):
+            return _Finding(name, ok=False, detail=f"no answer: {reason}")

@@ -69,8 +69,11 @@ def _print(report: dict[str, Any]) -> None:
     )
     click.echo(
         f"webhooks   {webhooks['received']} received, {webhooks['duplicates']} duplicates, "
-        f"{webhooks['refused']} refused, {webhooks['unmatched']} unmatched"
+        f"{webhooks['refused']} refused, {webhooks['unmatched']} unmatched, "
+        f"{webhooks['found_by_catch_up']} found by asking"
     )
+    for problem in report.get("problems", ()):
+        click.echo(f"problem    {problem}")
     for campaign in report["campaigns"]:
         print_campaign_line(campaign)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wamsg2.model import Campaign, CampaignStatus, MessageStatus, Step
-from wamsg2.store.times import to_ms
+from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
 
@@ -20,6 +20,12 @@ def by_name(tx: Tx, name: str) -> Campaign | None:
         "SELECT id, name, key, status, message_1, message_2 FROM campaigns WHERE name = ?", (name,)
     ).fetchone()
     return None if row is None else _campaign(row)
+
+
+def first_launched_at(tx: Tx) -> datetime | None:
+    """When the first campaign was launched."""
+    launched_at: datetime | None = from_ms(tx.execute("SELECT min(launched_at) FROM campaigns").fetchone()[0])
+    return launched_at
 
 
 def add(tx: Tx, *, name: str, key: str, message_1: str, message_2: str | None, now: datetime) -> bool:

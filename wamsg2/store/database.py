@@ -14,7 +14,7 @@ import aiosqlite
 
 from wamsg2.model import WamsgError
 from wamsg2.store.schema import migrate
-from wamsg2.store.writer import CommitHook, InlineWriter, StoreUnavailableError, ThreadWriter, Work, Writer
+from wamsg2.store.writer import CommitHook, InlineWriter, ThreadWriter, Work, Writer
 
 T = TypeVar("T")
 
@@ -137,7 +137,6 @@ class Store:
         self._lock = lock
         self._data_version = 0
         self.reader = reader
-        self.failing: str | None = None  #: why the last write was refused; None when it was stored
 
     @classmethod
     async def open(
@@ -172,18 +171,16 @@ class Store:
         Raises:
             StoreUnavailableError: it could not be stored; nothing of it was.
         """
-        try:
-            result = await self._writer.submit(work)
-        except StoreUnavailableError as error:
-            self.failing = str(error)
-            raise
-        self.failing = None
-        return result
+        return await self._writer.submit(work)
+
+    @property
+    def failing(self) -> str | None:
+        """Why the disk refused the last write; None since it has taken one again."""
+        return self._writer.failing
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process has committed since the last call (a command did something)."""
-        # Past `write`: a look without changes does not show that the disk takes any.
-        version = await self._writer.submit(lambda tx: int(tx.execute("PRAGMA data_version").fetchone()[0]))
+        version = await self.write(lambda tx: int(tx.execute("PRAGMA data_version").fetchone()[0]))
         changed, self._data_version = version != self._data_version, version
         return changed
 

@@ -2,22 +2,32 @@
 
 from datetime import datetime
 
-from wamsg2.model import EventResult, Receipt, ReceiptStatus, Sender
+from wamsg2.model import EventResult, EventSource, Receipt, ReceiptStatus, Sender
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
 
-def add(tx: Tx, *, identity: bytes, name: str, result: EventResult, body: bytes, received_at: datetime) -> int | None:
+def add(
+    tx: Tx,
+    *,
+    identity: bytes,
+    name: str,
+    result: EventResult,
+    source: EventSource,
+    body: bytes,
+    received_at: datetime,
+) -> int | None:
     """Store an event; its id, or None where one that says the same is stored already."""
     row = tx.execute(
-        """INSERT INTO events (identity, name, result, body, received_at) VALUES (?, ?, ?, ?, ?)
+        """INSERT INTO events (identity, name, result, source, body, received_at) VALUES (?, ?, ?, ?, ?, ?)
            ON CONFLICT (identity) DO NOTHING RETURNING id""",
-        (identity, name, result.value, body, to_ms(received_at)),
+        (identity, name, result.value, source.value, body, to_ms(received_at)),
     ).fetchone()
-    if row is None:
+    if row is not None:
+        return int(row[0])
+    if source is EventSource.WEBHOOK:
         tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'webhooks_duplicates'")
-        return None
-    return int(row[0])
+    return None
 
 
 def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:

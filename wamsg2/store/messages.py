@@ -11,6 +11,7 @@ from wamsg2.model import (
     MessageStatus,
     ReceiptStatus,
     Step,
+    Unreported,
 )
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
@@ -142,7 +143,11 @@ def next_due_at(tx: Tx) -> datetime | None:
 
 
 def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, datetime]:
-    """What a claim is made of: campaign, text with variables, their values, phone, due time."""
+    """What a claim is made of: campaign, text with variables, their values, phone, due time.
+
+    Raises:
+        ValueError: the stored variables cannot be read.
+    """
     name, text, values, phone, due_at = tx.execute(
         """SELECT g.name, CASE m.step WHEN 1 THEN g.message_1 ELSE coalesce(g.message_2, '') END,
                   coalesce(r.variables, '{}'), c.phone, m.due_at
@@ -151,7 +156,10 @@ def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, d
            WHERE m.id = ?""",
         (message_id,),
     ).fetchone()
-    return name, text, json.loads(values), phone, from_ms(due_at)
+    variables = json.loads(values)
+    if not isinstance(variables, dict):
+        raise ValueError("the variables are not an object")  # noqa: TRY004 - as other JSON that cannot be read
+    return name, text, variables, phone, from_ms(due_at)
 
 
 def claim(tx: Tx, message: Message, text: str, now: datetime) -> None:
@@ -171,7 +179,8 @@ def claim(tx: Tx, message: Message, text: str, now: datetime) -> None:
 
 # --- what became of it -------------------------------------------------------------------------------------
 
-_CERTAIN = "uncertain_since = NULL, absent_since = NULL, look_ups = 0, look_up_at = NULL"
+_CERTAIN_BUT_ASKED = "uncertain_since = NULL, absent_since = NULL, look_ups = 0"
+_CERTAIN = f"{_CERTAIN_BUT_ASKED}, look_up_at = NULL"
 
 
 def release(
@@ -209,16 +218,25 @@ def learn_ids(tx: Tx, message_id: int, *, queue_id: str | None, wa_id: str | Non
 
 
 def went_out(
-    tx: Tx, message_id: int, status: MessageStatus, *, provider_sent_at: datetime | None, now: datetime
+    tx: Tx,
+    message_id: int,
+    status: MessageStatus,
+    *,
+    provider_sent_at: datetime | None,
+    ask_at: datetime | None,
+    now: datetime,
 ) -> None:
-    """It was accepted. The provider's own time is preferred: replies are stamped by the same clock."""
+    """It was accepted. The provider's own time is preferred: replies are stamped by the same clock.
+
+    `ask_at` is when to ask about it if nothing more is heard: only of one that is just `sent`.
+    """
     tx.execute(
-        f"""UPDATE messages SET status = ?1, {_CERTAIN},
+        f"""UPDATE messages SET status = ?1, {_CERTAIN_BUT_ASKED}, look_up_at = ?5,
                    reason = CASE ?1 WHEN 'failed' THEN reason END,
                    provider_sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at),
                    sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at, sent_at, attempted_at, ?3)
             WHERE id = ?4""",  # noqa: S608 - constant
-        (status.value, to_ms(provider_sent_at), to_ms(now), message_id),
+        (status.value, to_ms(provider_sent_at), to_ms(now), message_id, to_ms(ask_at)),
     )
 
 
@@ -277,4 +295,25 @@ def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up
         """UPDATE messages SET look_ups = look_ups + 1, absent_since = ?, look_up_at = ?
            WHERE id = ? AND status = 'uncertain'""",
         (to_ms(absent_since), to_ms(look_up_at), message_id),
+    )
+
+
+# --- silence -----------------------------------------------------------------------------------------------
+
+
+def unreported(tx: Tx, now: datetime, most: int) -> list[Unreported]:
+    """Messages that are `sent`, and of which nothing was heard for so long that it is time to ask."""
+    rows = tx.execute(
+        """SELECT id, reference, look_ups, sent_at FROM messages
+           WHERE status = 'sent' AND look_up_at <= ? ORDER BY look_up_at LIMIT ?""",
+        (to_ms(now), most),
+    ).fetchall()
+    return [Unreported(r[0], r[1], r[2], from_ms(r[3])) for r in rows]
+
+
+def asked(tx: Tx, message_id: int, ask_at: datetime | None) -> None:
+    """Note a question about a `sent` message, and when to ask the next one, if ever."""
+    tx.execute(
+        "UPDATE messages SET look_ups = look_ups + 1, look_up_at = ? WHERE id = ? AND status = 'sent'",
+        (to_ms(ask_at), message_id),
     )

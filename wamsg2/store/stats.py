@@ -53,6 +53,7 @@ class WebhookStats:
     duplicates: int
     unmatched: int
     last_received_at: datetime | None
+    caught_up: int  #: events found by asking
 
 
 async def campaigns(reader: aiosqlite.Connection, name: str | None = None) -> list[CampaignStats]:
@@ -97,12 +98,13 @@ async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
     """Counters of the webhook listener that are on disk."""
     rows = await reader.execute_fetchall("SELECT name, value FROM totals")
     totals = {str(row[0]): int(row[1]) for row in rows}
-    ((last_ms,),) = await reader.execute_fetchall("SELECT max(received_at) FROM events")
+    ((last_ms,),) = await reader.execute_fetchall("SELECT max(received_at) FROM events WHERE source = 'webhook'")
     return WebhookStats(
         totals["webhooks_received"] + totals["webhooks_duplicates"],
         totals["webhooks_duplicates"],
         totals["unmatched"],
         from_ms(last_ms),
+        totals["caught_up"],
     )
 
 

@@ -68,23 +68,41 @@ class Unit(Generic[T]):
         self.future = future
 
 
-class _Settled:
-    """What became of a batch: results or errors in order, and the callbacks of those that were committed."""
+class Settled:
+    """What became of a batch: results or errors in order, and the callbacks of those that were committed.
 
-    __slots__ = ("after", "results")
+    `failure` says why the disk refused it all; `wrote` whether anything was put on disk, so that it takes some.
+    """
 
-    def __init__(self, results: list[tuple[Any, BaseException | None]], after: list[Callable[[], None]]) -> None:
+    __slots__ = ("after", "failure", "results", "wrote")
+
+    def __init__(
+        self,
+        results: list[tuple[Any, BaseException | None]],
+        after: list[Callable[[], None]],
+        *,
+        failure: str | None = None,
+        wrote: bool = False,
+    ) -> None:
         self.results = results
         self.after = after
+        self.failure = failure
+        self.wrote = wrote
+
+    @classmethod
+    def refused(cls, error: StoreUnavailableError, count: int) -> "Settled":
+        """Nothing of it was stored, for the one reason."""
+        return cls([(None, error)] * count, [], failure=str(error))
 
 
 def commit_batch(
     connection: sqlite3.Connection, works: Sequence[Work[Any]], hook: CommitHook | None = None
-) -> _Settled:
+) -> Settled:
     """Run units in one transaction, each in a savepoint: one that fails takes only itself back."""
     results: list[tuple[Any, BaseException | None]] = []
     tx = Tx(connection)
     execute = connection.execute
+    changes = connection.total_changes
     try:
         execute("BEGIN IMMEDIATE")
         for work in works:
@@ -105,18 +123,17 @@ def commit_batch(
     except sqlite3.Error as error:
         if connection.in_transaction:
             execute("ROLLBACK")
-        refused = StoreUnavailableError(f"the database cannot be written: {error}")
-        return _Settled([(None, refused)] * len(works), [])
+        return Settled.refused(StoreUnavailableError(f"the database cannot be written: {error}"), len(works))
     except BaseException:
         if connection.in_transaction:
             execute("ROLLBACK")
         raise
     if hook:
         hook("after", works)
-    return _Settled(results, tx.take_callbacks())
+    return Settled(results, tx.take_callbacks(), wrote=connection.total_changes != changes)
 
 
-def _tell(units: Sequence[Unit[Any]], settled: _Settled) -> None:
+def _tell(units: Sequence[Unit[Any]], settled: Settled) -> None:
     for callback in settled.after:
         callback()
     for unit, (result, error) in zip(units, settled.results, strict=True):
@@ -131,6 +148,10 @@ def _tell(units: Sequence[Unit[Any]], settled: _Settled) -> None:
 class Writer(Protocol):
     """Runs units of work, in order, durably."""
 
+    @property
+    def failing(self) -> str | None:
+        """Why the disk refused the last write; None since it has taken one again."""
+
     def submit(self, work: Work[T]) -> "asyncio.Future[T]":
         """Queue a unit; its future is done once it is on disk (or has failed).
 
@@ -142,17 +163,31 @@ class Writer(Protocol):
         """Finish what waits, then close the connection."""
 
 
-class InlineWriter:
+class _Health:
+    """Whether the disk takes writes, as far as commits have shown."""
+
+    def __init__(self) -> None:
+        self.failing: str | None = None
+
+    def _note(self, settled: Settled) -> None:
+        if settled.failure or settled.wrote:  # a commit of nothing shows nothing
+            self.failing = settled.failure
+
+
+class InlineWriter(_Health):
     """Commits on the caller's thread at once: for commands, tests and simulation."""
 
     def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
+        super().__init__()
         self._connection = connection
         self._hook = hook
 
     def submit(self, work: Work[T]) -> "asyncio.Future[T]":
         """Run and commit the unit now."""
         unit = Unit(work, asyncio.get_running_loop().create_future())
-        _tell([unit], commit_batch(self._connection, [work], self._hook))
+        settled = commit_batch(self._connection, [work], self._hook)
+        self._note(settled)
+        _tell([unit], settled)
         return unit.future
 
     def close(self) -> None:
@@ -160,10 +195,11 @@ class InlineWriter:
         self._connection.close()
 
 
-class ThreadWriter:
+class ThreadWriter(_Health):
     """One thread owns the connection and commits all that waits in one go."""
 
     def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
+        super().__init__()
         self._connection = connection
         self._hook = hook
         self._waiting: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Unit[Any]] | None] = queue.SimpleQueue()
@@ -212,15 +248,16 @@ class ThreadWriter:
         return WriterStoppedError(f"the writer has stopped{cause}")
 
     def _refuse(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
-        refused = self._stopped()
-        loop.call_soon_threadsafe(_tell, units, _Settled([(None, refused)] * len(units), []))
+        loop.call_soon_threadsafe(_tell, units, Settled.refused(self._stopped(), len(units)))
 
     def _commit(self, units: list[Unit[Any]], loop: asyncio.AbstractEventLoop) -> None:
         try:
             settled = commit_batch(self._connection, [unit.work for unit in units], self._hook)
         except BaseException as error:
             self._failure = error
+            self.failing = str(self._stopped())
             self._refuse(units, loop)
             raise
+        self._note(settled)
         if not loop.is_closed():
             loop.call_soon_threadsafe(_tell, units, settled)

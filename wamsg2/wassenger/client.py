@@ -109,33 +109,50 @@ class WassengerClient:
 
     async def find(self, reference: str) -> LookUp:
         """Ask for the messages with our reference (`GET /messages?reference=`)."""
-        try:
-            answer = await self._request("GET", "/messages", params={"reference": reference, "size": "20"})
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            return Unknown(_what(error))
+        found = await self.entity(reference)
+        return found if isinstance(found, Absent | Unknown) else accepted(found)
+
+    async def entity(self, reference: str) -> JsonObject | Absent | Unknown:
+        """The message with our reference as the provider shows it; of several, the one that got furthest."""
+        answer = await self.get("/messages", {"reference": reference, "size": "20"})
+        if isinstance(answer, Unknown):
+            return answer
         if answer.status != 200 or not isinstance(answer.json, list):
             return Unknown(answer.problem())
         found = [obj(item) for item in answer.json]
         ours = [item for item in found if text(item.get("reference")) == reference]
         if ours:
-            return accepted(_furthest(ours))
+            return _furthest(ours)
         # A filter that is not honoured would show others' messages, and make every message look absent.
         return Unknown("the answer has messages with other references") if found else Absent()
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Any other question.
+    async def get(
+        self, path: str, params: Mapping[str, str] | None = None, *, limit_bytes: int = _ANSWER_LIMIT_BYTES
+    ) -> Answer | Unknown:
+        """Ask anything; ``{device}`` in the path stands for the device that we send from."""
+        return await self._ask("GET", path, params, limit_bytes)
 
-        Raises:
-            aiohttp.ClientError, TimeoutError, OSError: no answer.
-        """
-        return await self._request("GET", path, params=params)
+    async def post(self, path: str) -> Answer | Unknown:
+        """Tell to do something that can be told twice."""
+        return await self._ask("POST", path, None, _ANSWER_LIMIT_BYTES)
 
-    async def device(self) -> Answer:
-        """The device that we send from (`GET /devices/{id}`); raises as `get`."""
-        return await self.get(f"/devices/{self._device}")
+    async def _ask(
+        self, method: str, path: str, params: Mapping[str, str] | None, limit_bytes: int
+    ) -> Answer | Unknown:
+        path = path.replace("{device}", self._device)
+        try:
+            return await self._request(method, path, params=params, limit_bytes=limit_bytes)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            return Unknown(_what(error))
 
     async def _request(
-        self, method: str, path: str, *, json: JsonObject | None = None, params: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        json: JsonObject | None = None,
+        params: Mapping[str, str] | None = None,
+        limit_bytes: int = _ANSWER_LIMIT_BYTES,
     ) -> Answer:
         # A redirected POST may be posted twice: it is an answer like any other.
         async with self._session.request(
@@ -144,7 +161,7 @@ class WassengerClient:
             raw = bytearray()
             async for chunk in response.content.iter_any():
                 raw += chunk
-                if len(raw) > _ANSWER_LIMIT_BYTES:
+                if len(raw) > limit_bytes:
                     raise ValueError("the answer is too long")
             try:
                 parsed = load(bytes(raw).replace(self._key, b"***"))

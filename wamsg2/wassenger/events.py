@@ -8,7 +8,16 @@ import hashlib
 from datetime import datetime
 
 from wamsg2.masking import mask_text
-from wamsg2.model import Event, Ignored, InboundMessage, Reaction, Receipt, ReceiptStatus, Sender
+from wamsg2.model import (
+    DeviceChanged,
+    Event,
+    Ignored,
+    InboundMessage,
+    Reaction,
+    Receipt,
+    ReceiptStatus,
+    Sender,
+)
 from wamsg2.wassenger.fields import (
     Json,
     JsonObject,
@@ -96,7 +105,7 @@ def parse(body: bytes) -> Event:
     name = (text(envelope.get("event")) or "unknown")[:64]
     data = obj(envelope.get("data"))
     message = obj(data.get("message")) or data
-    content: InboundMessage | Reaction | Receipt | Ignored
+    content: InboundMessage | Reaction | Receipt | DeviceChanged | Ignored
     said: tuple[str | None, ...]
     if name == "message:in:new":
         content, said = _inbound(envelope, data, message)
@@ -104,6 +113,8 @@ def parse(body: bytes) -> Event:
         content, said = _reaction(envelope, data, message)
     elif name in _RECEIPT_EVENTS:
         content, said = _receipt(name, envelope, data, message)
+    elif name == "number:session":
+        content, said = DeviceChanged(), ()
     else:
         content, said = Ignored("event not needed"), ()
     return Event(name, _identity(name, said, body), body, content)

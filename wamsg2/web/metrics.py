@@ -33,6 +33,15 @@ class _Report(Collector):
         for result in ("received", "duplicates", "refused"):
             webhooks.add_metric([result], report["webhooks"][result])
         yield webhooks
+        found = report["webhooks"]["found_by_catch_up"]
+        yield CounterMetricFamily(
+            "wamsg2_caught_up", "Events found by asking, whose webhooks were lost.", value=found
+        )
+        watch = GaugeMetricFamily("wamsg2_watch_ok", "1 where the provider says that it is well.", labels=["what"])
+        for name in ("device", "webhook"):
+            if (finding := report["watch"][name]) and finding["ok"] is not None:
+                watch.add_metric([name], float(finding["ok"]))
+        yield watch
         unmatched = report["webhooks"]["unmatched"]
         yield GaugeMetricFamily("wamsg2_interactions_unmatched", "Interactions of unknown senders.", value=unmatched)
         messages = GaugeMetricFamily("wamsg2_messages", "Messages by status.", labels=["campaign", "step", "status"])

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +20,10 @@ log = structlog.get_logger()
 BODY_LIMIT_BYTES = 1024 * 1024
 _BODY_SECONDS = 10.0  #: Wassenger gives up on a webhook after as long.
 _RETRY_AFTER_SECONDS = 5
+#: So much may be under way, from the first byte of a body to its commit; more is sent away, and comes again.
+#: 1,000 requests are half a second of work, and 16 MiB bodies of any size.
+_MOST_REQUESTS = 1000
+_MOST_BODY_BYTES = 16 * BODY_LIMIT_BYTES
 _ANSWERS = {result: json.dumps({"status": result.value}).encode() for result in EventResult}
 
 
@@ -37,6 +42,8 @@ class WebhookListener:
     def __init__(self, *, inbox: Inbox, secrets: Secrets) -> None:
         self._inbox = inbox
         self._secrets = secrets
+        self._requests = 0
+        self._body_bytes = 0
         self.refused = 0
         self.healthy = True
 
@@ -52,6 +59,27 @@ class WebhookListener:
         given = (request.query.get(signature.SECRET_QUERY_KEY), request.headers.get(signature.SECRET_HEADER))
         if not any(signature.secret_matches(secret, self._secrets.secrets) for secret in given if secret):
             return self._refuse(401, "wrong or missing secret")
+        with self._admit(request) as admitted:
+            return await self._take(request) if admitted else self._postpone("too many webhooks at once")
+
+    @contextmanager
+    def _admit(self, request: web.Request) -> Iterator[bool]:
+        """Count a request and its body in, if there is room; a body of unknown length counts as the longest."""
+        size_bytes = (
+            BODY_LIMIT_BYTES if request.content_length is None else min(request.content_length, BODY_LIMIT_BYTES)
+        )
+        if self._requests >= _MOST_REQUESTS or self._body_bytes + size_bytes > _MOST_BODY_BYTES:
+            yield False
+            return
+        self._requests += 1
+        self._body_bytes += size_bytes
+        try:
+            yield True
+        finally:
+            self._requests -= 1
+            self._body_bytes -= size_bytes
+
+    async def _take(self, request: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await request.read()
@@ -68,11 +96,16 @@ class WebhookListener:
         except NotAnEventError as error:
             return self._refuse(400, str(error))
         except StoreUnavailableError as error:
-            log.error("webhook.postponed", reason=str(error))  # noqa: TRY400 - the line says it all
-            return web.json_response(
-                {"error": "cannot be stored now"}, status=503, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)}
-            )
+            return self._postpone(str(error))
         return web.Response(body=_ANSWERS[result], content_type="application/json")
+
+    def _postpone(self, why: str) -> web.Response:
+        log.error("webhook.postponed", reason=why)
+        response = web.json_response(
+            {"error": "cannot be stored now"}, status=503, headers={"Retry-After": str(_RETRY_AFTER_SECONDS)}
+        )
+        response.force_close()
+        return response
 
     def _is_signed(self, header: str | None, body: bytes) -> bool:
         if not self._secrets.signing_secrets or (header is None and not self._secrets.require_signature):

@@ -24,12 +24,13 @@ def claim(tx: Tx, *, now: datetime, due_before: datetime, most: int) -> Claims:
             messages.release(tx, message.id, MessageStatus.CANCELLED, reason="contact opted out")
             dropped.append((message.id, "contact opted out"))
             continue
-        campaign, template, values, phone, due_at = messages.rendering(tx, message.id)
         try:
+            campaign, template, values, phone, due_at = messages.rendering(tx, message.id)
             text = render(template, values)
-        except TemplateError as error:
-            messages.set_failed(tx, message.id, str(error))
-            dropped.append((message.id, str(error)))
+        except (ValueError, TypeError) as error:  # the row is broken: nobody waits for it
+            reason = str(error) if isinstance(error, TemplateError) else f"unreadable row ({type(error).__name__})"
+            messages.set_failed(tx, message.id, reason)
+            dropped.append((message.id, reason))
             continue
         messages.claim(tx, message, text, now)
         claims.append(

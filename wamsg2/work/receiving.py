@@ -9,8 +9,10 @@ from wamsg2 import phone, rules
 from wamsg2.model import (
     Contact,
     Decision,
+    DeviceChanged,
     Event,
     EventResult,
+    EventSource,
     Ignored,
     InboundMessage,
     Policy,
@@ -46,12 +48,26 @@ class Received:
     interactions: Sequence[Recorded] = ()
 
 
-def receive(tx: Tx, event: Event, *, arrived_at: datetime, policy: Policy, signals: Signals) -> Received:
+def receive(
+    tx: Tx,
+    event: Event,
+    *,
+    arrived_at: datetime,
+    policy: Policy,
+    signals: Signals,
+    source: EventSource = EventSource.WEBHOOK,
+) -> Received:
     """Take in one event. One that says the same as an earlier one changes nothing."""
     content = event.content
     result = EventResult.IGNORED if isinstance(content, Ignored) else EventResult.ACCEPTED
     event_id = events.add(
-        tx, identity=event.identity, name=event.name, result=result, body=event.body, received_at=arrived_at
+        tx,
+        identity=event.identity,
+        name=event.name,
+        result=result,
+        source=source,
+        body=event.body,
+        received_at=arrived_at,
     )
     if event_id is None:
         return Received(EventResult.DUPLICATE)
@@ -65,7 +81,7 @@ def receive(tx: Tx, event: Event, *, arrived_at: datetime, policy: Policy, signa
         case Receipt():
             settling.receive_receipt(tx, content, now=arrived_at, policy=policy, signals=signals)
             return Received(result)
-        case Ignored():
+        case DeviceChanged() | Ignored():
             return Received(result)
         case _:
             assert_never(content)

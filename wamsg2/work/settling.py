@@ -179,7 +179,8 @@ def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> Messa
         messages.set_failed(tx, message.id, receipt.reason or "reported as failed")
         return status
     if status is not message.status or (sent_at and status in WENT_OUT | {MessageStatus.FAILED}):
-        messages.went_out(tx, message.id, status, provider_sent_at=sent_at, now=now)
+        ask_at = now + rules.ASK_AFTER if status is MessageStatus.SENT else None
+        messages.went_out(tx, message.id, status, provider_sent_at=sent_at, ask_at=ask_at, now=now)
     messages.mark_reported(tx, message.id, receipt.status, min(receipt.occurred_at or now, now), receipt.reason)
     return status
 

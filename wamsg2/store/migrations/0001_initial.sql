@@ -64,13 +64,14 @@ CREATE TABLE messages (
     uncertain_since   INTEGER,
     absent_since      INTEGER,         -- since when every look-up says that it never arrived
     look_ups          INTEGER NOT NULL DEFAULT 0,
-    look_up_at        INTEGER,
+    look_up_at        INTEGER,         -- when to ask the provider about it next
     reason            TEXT,            -- why failed, cancelled, uncertain or put back
     note              TEXT,            -- what was reported too late to count
     CHECK ((step = 2) = (reply_at IS NOT NULL)),
     CHECK (status NOT IN ('sent', 'delivered', 'read') OR sent_at IS NOT NULL),
     CHECK (status NOT IN ('sending', 'uncertain') OR (attempted_at IS NOT NULL AND attempt > 0 AND text IS NOT NULL)),
-    CHECK ((status = 'uncertain') = (look_up_at IS NOT NULL)),
+    CHECK (look_up_at IS NOT NULL OR status <> 'uncertain'),
+    CHECK (look_up_at IS NULL OR status IN ('uncertain', 'sent')),
     CHECK (status NOT IN ('failed', 'cancelled', 'uncertain') OR reason IS NOT NULL)
 ) STRICT;
 -- The judge of "once" (contract §1, reply 7; promise P1).
@@ -78,6 +79,7 @@ CREATE UNIQUE INDEX messages_once ON messages (contact_id, campaign_id, step);
 CREATE INDEX messages_queue ON messages (campaign_id, step, due_at) WHERE status = 'queued';
 CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
 CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
+CREATE INDEX messages_unreported ON messages (look_up_at) WHERE status = 'sent' AND look_up_at IS NOT NULL;
 CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX messages_wa_id ON messages (wa_id) WHERE wa_id IS NOT NULL;
 CREATE INDEX messages_window ON messages (campaign_id, sent_at)
@@ -89,6 +91,7 @@ CREATE TABLE events (
     identity     BLOB NOT NULL UNIQUE,
     name         TEXT NOT NULL,
     result       TEXT NOT NULL CHECK (result IN ('accepted', 'ignored')),
+    source       TEXT NOT NULL CHECK (source IN ('webhook', 'catch_up')),
     body         BLOB NOT NULL,
     received_at  INTEGER NOT NULL
 ) STRICT;
@@ -157,7 +160,13 @@ CREATE TABLE totals (
     value  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO totals (name, value)
-VALUES ('webhooks_received', 0), ('webhooks_duplicates', 0), ('unmatched', 0), ('last_turn', 0);
+VALUES ('webhooks_received', 0), ('webhooks_duplicates', 0), ('caught_up', 0), ('unmatched', 0), ('last_turn', 0);
+
+-- Moments that outlive the process.
+CREATE TABLE marks (
+    name  TEXT PRIMARY KEY,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER campaigns_added AFTER INSERT ON campaigns BEGIN
     INSERT INTO campaign_counts (campaign_id) VALUES (new.id);
@@ -196,7 +205,8 @@ CREATE TRIGGER messages_moved AFTER UPDATE OF status ON messages WHEN new.status
 END;
 
 CREATE TRIGGER events_added AFTER INSERT ON events BEGIN
-    UPDATE totals SET value = value + 1 WHERE name = 'webhooks_received';
+    UPDATE totals SET value = value + 1
+    WHERE name = CASE new.source WHEN 'webhook' THEN 'webhooks_received' ELSE 'caught_up' END;
 END;
 
 CREATE TRIGGER interactions_added AFTER INSERT ON interactions WHEN new.campaign_id IS NOT NULL BEGIN
