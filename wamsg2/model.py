@@ -303,6 +303,7 @@ class Message:
     attempted_at: datetime | None
     contact_opted_out: bool
     campaign_status: CampaignStatus
+    doubts: int = 0  #: how often it was uncertain
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,15 @@ def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta
     return looked_at - doubt.absent_since >= resend_after
 
 
+#: A message that so many requests did not bring to the provider would not be brought there by one more.
+_MOST_DOUBTS = 8
+
+
+def is_hopeless(doubts: int) -> bool:
+    """Whether a message that was proved not accepted is given up: every campaign ends (P6)."""
+    return doubts >= _MOST_DOUBTS
+
+
 def reference(campaign_key: str, contact_key: str, step: Step) -> str:
     """Our id of a message at the provider: the same for every attempt, and after a restore from a backup.
 

@@ -69,8 +69,8 @@ class Lookups:
         return self._world.strikes("lookup_error", self._world.ledger.count("lookup"))
 
     def _device_entity(self) -> dict[str, object]:
-        is_offline = self._world.strikes("device_offline", self._world.ledger.count("device"))
-        return device_entity(self._device, is_online=not is_offline)
+        seems_offline = self._world.strikes("device_offline", self._world.ledger.count("device"))
+        return device_entity(self._device, is_online=self._world.online.is_set() and not seems_offline)
 
     def _check_device(self, request: web.Request) -> None:
         if request.match_info["device"] != self._device.id:
@@ -137,7 +137,4 @@ class Webhooks:
         return web.json_response(webhook.entity())
 
     def _find(self, request: web.Request) -> Webhook:
-        webhook = self._postman.webhooks.get(request.match_info["id"])
-        if webhook is None:
-            raise Refusal(404, "webhook not found", "webhook:notfound")
-        return webhook
+        return self._postman.find(request.match_info["id"])

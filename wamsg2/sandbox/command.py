@@ -62,7 +62,15 @@ def sandbox(*, quiet: bool, **options: Any) -> None:  # noqa: ANN401 - click has
     """Run a stand-in for the Wassenger API on this machine, with simulated contacts and faults.
 
     Contacts answer messages of priority "normal" (Message 1) and never those of priority "high" (Message 2).
-    Control: /sandbox/messages, /sandbox/events, /sandbox/inbound, /sandbox/faults.
+
+    \b
+    Control, without a key:
+      GET  /sandbox/messages                what was accepted
+      GET  /sandbox/events                  what was delivered; ?bodies=1 with bodies
+      POST /sandbox/inbound                 a contact writes: {phone, text, at?, quoted?}
+      PUT  /sandbox/faults                  {NAME: VALUE}; those not named are off
+      PUT  /sandbox/device                  {online: false} ends the device's session
+      POST /sandbox/webhooks/ID/disable     disables a webhook
     """
     from wamsg2.sandbox.run import run  # noqa: PLC0415 - loads aiohttp, and --help must be quick
 

@@ -1,4 +1,4 @@
-"""The endpoints under ``/sandbox``, for staging and tests: look inside, write as a contact, switch faults.
+"""The endpoints under ``/sandbox``, for staging and tests: look inside, write as a contact, break things.
 
 They ask for no key: a sandbox listens on loopback only.
 """
@@ -12,10 +12,11 @@ from wamsg2.sandbox.courier import Courier
 from wamsg2.sandbox.faults import Faults
 from wamsg2.sandbox.posting import read_json
 from wamsg2.sandbox.state import AcceptedMessage, World
-from wamsg2.sandbox.validation import E164, Refusal, Schema, text
+from wamsg2.sandbox.validation import E164, Refusal, Schema, check_object, of_type, text
 from wamsg2.sandbox.webhooks import Postman
 from wamsg2.sandbox.wire import Json, iso
 
+DEVICE = Schema({"online": of_type(bool, "a boolean")}, required=frozenset({"online"}))
 INBOUND = Schema(
     {"phone": text(1, 32), "text": text(1, 65536), "at": text(1, 64), "quoted": text(1, 64)},
     required=frozenset({"phone", "text"}),
@@ -38,6 +39,9 @@ class Control:
             web.post("/sandbox/inbound", self.inbound),
             web.get("/sandbox/faults", self.faults),
             web.put("/sandbox/faults", self.set_faults),
+            web.get("/sandbox/device", self.device),
+            web.put("/sandbox/device", self.set_device),
+            web.post("/sandbox/webhooks/{id}/disable", self.disable_webhook),
         ]
 
     async def messages(self, _request: web.Request) -> web.Response:
@@ -51,11 +55,7 @@ class Control:
 
     async def inbound(self, request: web.Request) -> web.Response:
         """A contact writes: ``{phone, text, at?, quoted?}``; ``at`` is ISO 8601, ``quoted`` a WhatsApp id."""
-        body = await read_json(request)
-        if not isinstance(body, dict):
-            raise Refusal(400, "the body must be a JSON object", "body:invalid")
-        if problems := INBOUND.problems(body):
-            raise Refusal(400, "the body does not match the schema", "body:invalid", errors=problems)
+        body = check_object(await read_json(request), INBOUND)
         if not E164.fullmatch(body["phone"]):
             raise Refusal(400, "phone must be in E.164 format, with +", "phone:invalid")
         at = _time(body["at"]) if "at" in body else None
@@ -75,12 +75,29 @@ class Control:
             raise Refusal(400, str(error), "faults:invalid") from None
         return web.json_response(asdict(self._world.faults))
 
+    async def device(self, _request: web.Request) -> web.Response:
+        """Whether the device has a session."""
+        return web.json_response({"online": self._world.online.is_set()})
+
+    async def set_device(self, request: web.Request) -> web.Response:
+        """Begin or end the device's session: ``{online}``."""
+        body = check_object(await read_json(request), DEVICE)
+        self._courier.set_device(online=body["online"])
+        return await self.device(request)
+
+    async def disable_webhook(self, request: web.Request) -> web.Response:
+        """Deliver to a webhook no more, until ``POST /v1/webhooks/{id}/enable``."""
+        webhook = self._postman.find(request.match_info["id"])
+        self._postman.disable(webhook)
+        return web.json_response(webhook.entity())
+
 
 def _entry(message: AcceptedMessage) -> Json:
     return {
         "id": message.id,
         "waId": message.wa_id,
         "phone": message.phone,
+        "copy_of": message.copy_of,
         "reference": message.reference,
         "message": message.message,
         "priority": message.priority,

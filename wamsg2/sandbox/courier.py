@@ -16,7 +16,7 @@ from wamsg2.sandbox.state import (
     now,
 )
 from wamsg2.sandbox.webhooks import Delivery, Event, Postman
-from wamsg2.sandbox.wire import Device, Json, Shape, chat_event, queue_event, wid_of
+from wamsg2.sandbox.wire import Device, Json, Shape, chat_event, queue_event, session_event, wid_of
 
 #: People react to messages of this priority, and to no other.
 PRIORITY_OF_MESSAGE_1 = "normal"
@@ -30,7 +30,7 @@ class Courier:
         self._postman = postman
         self._device = device
 
-    def accept(self, body: Json, *, has_late_wa_id: bool) -> AcceptedMessage:
+    def accept(self, body: Json, *, has_late_wa_id: bool, copy_of: AcceptedMessage | None = None) -> AcceptedMessage:
         """Record a valid ``POST /v1/messages``; ``carry`` or ``carry_at_once`` takes it from there."""
         phone = _text(body, "phone") or ""
         wid = wid_of(phone) if phone else str(body.get("group") or body.get("channel") or body["chat"])
@@ -48,6 +48,7 @@ class Courier:
             accepted_at=now(),
             monotonic_seconds=time.monotonic(),
             has_late_wa_id=has_late_wa_id,
+            copy_of=copy_of.id if copy_of else None,
         )
         self._world.ledger.accept(message)
         self._world.watch(Notice("accepted", phone, f"{message.priority}: {message.message}"))
@@ -58,10 +59,29 @@ class Courier:
         self._world.tasks.spawn(self._carry(message))
 
     def carry_at_once(self, message: AcceptedMessage) -> list[Delivery]:
-        """Send the message on now; returns the deliveries of that news. The rest follows in the background."""
+        """Send the message on now, if the device is online; returns the deliveries of that news.
+
+        The rest follows in the background.
+        """
+        if not self._world.online.is_set():
+            self.carry(message)
+            return []
         deliveries = self._send(message)
         self._world.tasks.spawn(self._follow_up(message))
         return deliveries
+
+    def set_device(self, *, online: bool) -> None:
+        """The device's session begins or ends: ``number:session``. Without one, messages stay queued."""
+        if online is self._world.online.is_set():
+            return
+        if online:
+            self._world.online.set()
+        else:
+            self._world.online.clear()
+        self._world.watch(Notice("device", self._device.phone, "online" if online else "offline"))
+        subject = f"session/{self._world.ledger.count('session')}"
+        body = session_event(self._device, is_online=online)
+        self._postman.emit(Event("number:session", self._device.phone, subject, body))
 
     def inbound(
         self,
@@ -116,6 +136,7 @@ class Courier:
 
     async def _carry(self, message: AcceptedMessage) -> None:
         await self._pause("sent", message)
+        await self._world.online.wait()
         self._send(message)
         await self._follow_up(message)
 

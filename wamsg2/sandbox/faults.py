@@ -18,14 +18,19 @@ class Faults:
 
     # POST /v1/messages, the message is not accepted
     reset_before_accept: float = field(default=0.0, metadata={"help": "connection reset, not accepted"})
+    timeout_before_accept: float = field(default=0.0, metadata={"help": "not accepted, and no answer ever comes"})
     too_many_requests: float = field(default=0.0, metadata={"help": "429"})
     bad_gateway: float = field(default=0.0, metadata={"help": "502 with an HTML page, not accepted"})
+    server_error: float = field(default=0.0, metadata={"help": "500 with a JSON body, not accepted"})
     unauthorized: float = field(default=0.0, metadata={"help": "401 although the key is right"})
     payment_required: float = field(default=0.0, metadata={"help": "402, no credit"})
     forbidden: float = field(default=0.0, metadata={"help": "403, no scope"})
     retry_after_seconds: float = field(default=0.0, metadata={"help": "Retry-After of a 429; 0 = no header"})
 
     # POST /v1/messages, the message is accepted
+    accept_twice: float = field(
+        default=0.0, metadata={"help": "one request becomes two queue entries with one reference"}
+    )
     late_wa_id: float = field(default=0.0, metadata={"help": "waId absent until the message is sent"})
     event_before_answer: float = field(
         default=0.0, metadata={"help": "message:out:sent is delivered before the answer leaves"}
@@ -34,8 +39,16 @@ class Faults:
     accept_then_reset: float = field(default=0.0, metadata={"help": "accepted, then connection reset"})
     slow_answer: float = field(default=0.0, metadata={"help": "accepted, the answer waits slow_answer_seconds"})
     accept_then_bad_gateway: float = field(default=0.0, metadata={"help": "accepted, answered 502 HTML"})
+    accept_then_server_error: float = field(default=0.0, metadata={"help": "accepted, answered 500 with a JSON body"})
     unreadable_answer: float = field(default=0.0, metadata={"help": "accepted, answered 201 with broken JSON"})
-    timeout_seconds: float = field(default=120.0, metadata={"help": "how long accept_then_timeout holds on"})
+    wrong_json: float = field(default=0.0, metadata={"help": "accepted, answered 201 with JSON of another shape"})
+    slow_drip: float = field(
+        default=0.0, metadata={"help": "accepted, the answer comes byte by byte over timeout_seconds"}
+    )
+    endless_body: float = field(default=0.0, metadata={"help": "accepted, the answer goes on for timeout_seconds"})
+    timeout_seconds: float = field(
+        default=120.0, metadata={"help": "how long a fault that outlasts its client holds on"}
+    )
     slow_answer_seconds: float = field(default=5.0, metadata={"help": "how late a slow answer is"})
     faulty_attempts: int = field(
         default=0, metadata={"help": "only the first N attempts at a message meet a fault; 0 = all may"}

@@ -1,6 +1,8 @@
 """``POST /v1/messages``: strict, without idempotency, and faulty on request."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -12,6 +14,7 @@ from wamsg2.sandbox.wire import queue_entity
 
 #: Refused before acceptance, in the order in which they win.
 REFUSALS = {
+    "server_error": (500, "internal server error", "server:error"),
     "unauthorized": (401, "invalid API key", "auth:invalid"),
     "payment_required": (402, "no active plan or quota exceeded", "billing:required"),
     "forbidden": (403, "the API key has no scope for this", "auth:forbidden"),
@@ -19,6 +22,10 @@ REFUSALS = {
 #: ``event_before_answer`` answers after this long even if nobody acknowledged the event: a receiver that handles it
 #: only once it has its answer must not hang for ever.
 EVENT_FIRST_SECONDS = 5.0
+#: JSON that says nothing about a message.
+WRONG_ANSWERS = ("[]", '"ok"', '{"ok":true}')
+#: What an answer without an end consists of: JSON allows any amount of space.
+FILLER = b" " * 16384
 BAD_GATEWAY_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
@@ -55,11 +62,14 @@ class Posting:
         body = check_message(await read_json(request), self._device_id)
         # The same message posted again is another attempt: it gets another roll of the dice.
         attempt = _Attempt(self._world, f"{body.get('phone')}/{body.get('message')}")
-        refused = self._refuse(request, attempt)
+        refused = await self._refuse(request, attempt)
         if refused is not None:
             return refused
 
-        message = self._courier.accept(body, has_late_wa_id=attempt.meets("late_wa_id"))
+        has_late_wa_id = attempt.meets("late_wa_id")
+        message = self._courier.accept(body, has_late_wa_id=has_late_wa_id)
+        if attempt.meets("accept_twice"):
+            self._courier.carry(self._courier.accept(body, has_late_wa_id=has_late_wa_id, copy_of=message))
         answer = web.json_response(queue_entity(message), status=201)
         if attempt.meets("event_before_answer"):
             await _wait_for(self._courier.carry_at_once(message))
@@ -67,17 +77,19 @@ class Posting:
             self._courier.carry(message)
         return await self._spoil(request, answer, attempt)
 
-    def _refuse(self, request: web.Request, attempt: "_Attempt") -> web.StreamResponse | None:
+    async def _refuse(self, request: web.Request, attempt: "_Attempt") -> web.StreamResponse | None:
         """A fault that keeps the message from being accepted."""
         if attempt.meets("reset_before_accept"):
             return reset(request)
+        if attempt.meets("timeout_before_accept"):
+            return await self._hold(request)
         if attempt.meets("too_many_requests"):
             return self._too_many_requests()
         if attempt.meets("bad_gateway"):
             return bad_gateway()
-        for fault, (status, message, error_code) in REFUSALS.items():
+        for fault, refusal in REFUSALS.items():
             if attempt.meets(fault):
-                raise Refusal(status, message, error_code)
+                raise Refusal(*refusal)
         return None
 
     def _too_many_requests(self) -> web.Response:
@@ -88,19 +100,56 @@ class Posting:
 
     async def _spoil(self, request: web.Request, answer: web.Response, attempt: "_Attempt") -> web.StreamResponse:
         """A fault on the way back: the message is accepted, whatever its sender gets to know."""
-        faults = self._world.faults
         if attempt.meets("accept_then_timeout"):
-            await asyncio.sleep(faults.timeout_seconds)  # ends early, by cancellation, when the client hangs up
-            return reset(request)
+            return await self._hold(request)
         if attempt.meets("accept_then_reset"):
             return reset(request)
         if attempt.meets("slow_answer"):
-            await asyncio.sleep(faults.slow_answer_seconds)
+            await asyncio.sleep(self._world.faults.slow_answer_seconds)
         if attempt.meets("accept_then_bad_gateway"):
             return bad_gateway()
+        if attempt.meets("accept_then_server_error"):
+            raise Refusal(*REFUSALS["server_error"])
         if attempt.meets("unreadable_answer"):
             return web.Response(status=201, text='{"id": "675c5f0a', content_type="application/json")
+        if attempt.meets("wrong_json"):
+            wrong = attempt.form_of("wrong_json", WRONG_ANSWERS)
+            return web.Response(status=201, text=wrong, content_type="application/json")
+        if attempt.meets("slow_drip"):
+            return await self._drip(request, answer)
+        if attempt.meets("endless_body"):
+            return await self._go_on(request, answer)
         return answer
+
+    # What holds a client on ends early, by cancellation, when the client hangs up.
+
+    async def _hold(self, request: web.Request) -> web.Response:
+        """No answer, and a cut after a while."""
+        await asyncio.sleep(self._world.faults.timeout_seconds)
+        return reset(request)
+
+    async def _drip(self, request: web.Request, answer: web.Response) -> web.StreamResponse:
+        """The answer byte by byte: no single read takes long, only all of them together."""
+        body = (answer.text or "").encode()
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        with suppress(ConnectionResetError):
+            await response.prepare(request)
+            for number in range(len(body)):
+                await asyncio.sleep(self._world.faults.timeout_seconds / len(body))
+                await response.write(body[number : number + 1])
+        return response
+
+    async def _go_on(self, request: web.Request, answer: web.Response) -> web.StreamResponse:
+        """The answer, then space without end, and a cut after a while."""
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        with suppress(ConnectionResetError, TimeoutError):
+            async with asyncio.timeout(self._world.faults.timeout_seconds):
+                await response.prepare(request)
+                await response.write((answer.text or "").encode())
+                while True:
+                    await response.write(FILLER)
+                    await asyncio.sleep(0)  # a client that reads fast must not keep everyone else waiting
+        return reset(request)
 
 
 class _Attempt:
@@ -117,6 +166,10 @@ class _Attempt:
         if spared_after and self._number > spared_after:
             return False
         return self._world.strikes(fault, self._subject, self._number)
+
+    def form_of(self, fault: str, forms: Sequence[str]) -> str:
+        """In which of its forms this attempt meets a fault."""
+        return self._world.dice.roll(fault, "form", self._subject, self._number).choice(forms)
 
 
 async def _wait_for(deliveries: list[Delivery]) -> None:

@@ -111,6 +111,10 @@ class Sandbox:
         """Deliver to a disabled webhook again."""
         self._postman.enable(self._postman.webhooks[webhook_id])
 
+    def disable_webhook(self, webhook_id: str) -> None:
+        """Deliver to a webhook no more until it is enabled; what happens meanwhile is lost to it."""
+        self._postman.disable(self._postman.webhooks[webhook_id])
+
     def webhook_status(self, webhook_id: str) -> str:
         """``active`` or ``disabled``."""
         return self._postman.webhooks[webhook_id].status
@@ -136,13 +140,20 @@ class Sandbox:
         """A contact reacts now to the message with this WhatsApp id: emits ``message:reaction``."""
         self._courier.react(phone, emoji, wa_id)
 
+    def set_device(self, *, online: bool) -> None:
+        """Begin or end the device's session: emits ``number:session``; without one, messages stay queued."""
+        self._courier.set_device(online=online)
+
     async def emit(self, body: Json) -> list[Delivery]:
         """Deliver a body of one's own making to the webhooks subscribed to its ``event``."""
         name = str(body["event"])
         return self._postman.emit(Event(name, "", f"{name}/{self.ledger.count('emit')}", body))
 
     async def settle(self, *, timeout_seconds: float = 30.0) -> None:
-        """Wait until no message, reply or delivery is under way; ``TimeoutError`` if that takes too long."""
+        """Wait until no message, reply or delivery is under way; ``TimeoutError`` if that takes too long.
+
+        A message that waits for an offline device is under way.
+        """
         async with asyncio.timeout(timeout_seconds):
             await self._world.tasks.idle()
 

@@ -3,6 +3,7 @@
 Everything is kept for the life of the process, because it is the truth that a test compares its own books with.
 """
 
+import asyncio
 import itertools
 import secrets
 import time
@@ -35,6 +36,7 @@ class AcceptedMessage:
     accepted_at: datetime
     monotonic_seconds: float  #: ``time.monotonic()`` at the acceptance
     has_late_wa_id: bool = False  #: whether ``waId`` is hidden while queued
+    copy_of: str | None = None  #: id of the message that the same request became first (``accept_twice``)
     status: str = "queued"  #: queued, sent, delivered, read or failed
     sent_at: datetime | None = None
     failure_reason: str | None = None
@@ -64,7 +66,8 @@ class ChatMessage:
 class Notice:
     """One thing that happened, for whoever watches."""
 
-    kind: str  #: ``accepted``, ``sent``, ``failed``, ``delivered``, ``read``, ``reply``, ``reaction`` or ``webhook``
+    #: ``accepted``, ``sent``, ``failed``, ``delivered``, ``read``, ``reply``, ``reaction``, ``webhook`` or ``device``
+    kind: str
     phone: str
     text: str
 
@@ -75,7 +78,10 @@ Watcher = Callable[[Notice], None]
 
 @dataclass(slots=True)
 class Ledger:
-    """Accepted messages in the order of their arrival, and every chat message."""
+    """Accepted messages in the order of their arrival, and every chat message.
+
+    What ``accept_twice`` doubled stands here twice: accepted requests are the messages that are no ``copy_of``.
+    """
 
     accepted: list[AcceptedMessage] = field(default_factory=list)
     chat: dict[str, ChatMessage] = field(default_factory=dict)  #: by WhatsApp id
@@ -108,6 +114,10 @@ class World:
     watch: Watcher
     ledger: Ledger = field(default_factory=Ledger)
     tasks: TaskPool = field(default_factory=TaskPool)
+    online: asyncio.Event = field(default_factory=asyncio.Event)  #: whether the device has a session
+
+    def __post_init__(self) -> None:
+        self.online.set()
 
     def strikes(self, fault: str, *subject: object) -> bool:
         """Whether the fault of this name strikes this subject."""

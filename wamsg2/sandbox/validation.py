@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from wamsg2.sandbox.wire import Json, error_body
 
@@ -72,10 +73,16 @@ def check_message(body: object, device_id: str) -> Json:
     return values
 
 
+def check_object(body: object, schema: Schema) -> dict[str, Any]:
+    """A JSON object that matches a schema, or a ``Refusal``."""
+    values = _an_object(body)
+    _refuse(schema.problems(values))
+    return values
+
+
 def check_webhook(body: object, device_id: str, *, is_new: bool) -> Json:
     """The body of ``POST /v1/webhooks`` or of ``PATCH``, where nothing is required, or a ``Refusal``."""
-    values = _an_object(body)
-    _refuse((NEW_WEBHOOK if is_new else WEBHOOK_CHANGE).problems(values))
+    values = check_object(body, NEW_WEBHOOK if is_new else WEBHOOK_CHANGE)
     if values.get("device", device_id) != device_id:
         raise Refusal(404, "device not found", "device:notfound")
     return values

@@ -11,7 +11,7 @@ from enum import StrEnum
 import aiohttp
 
 from wamsg2.sandbox.state import Notice, World, new_id, now
-from wamsg2.sandbox.validation import EVENTS
+from wamsg2.sandbox.validation import EVENTS, Refusal
 from wamsg2.sandbox.wire import Json, iso
 
 ACTIVE = "active"
@@ -137,13 +137,24 @@ class Postman:
         """Add a webhook for every event."""
         return self.register(Webhook(name="Sandbox", url=url, events=sorted(EVENTS), signing_secret=signing_secret))
 
+    def find(self, webhook_id: str) -> Webhook:
+        """The webhook with this id, or a ``Refusal``."""
+        webhook = self.webhooks.get(webhook_id)
+        if webhook is None:
+            raise Refusal(404, "webhook not found", "webhook:notfound")
+        return webhook
+
     def enable(self, webhook: Webhook) -> None:
         """Deliver to it again."""
         webhook.status, webhook.failures = ACTIVE, 0
 
+    def disable(self, webhook: Webhook) -> None:
+        """Deliver nothing to it any more, as after too many failures."""
+        webhook.status = DISABLED
+
     def remove(self, webhook: Webhook) -> None:
         """Forget a webhook; what was on its way there is abandoned."""
-        webhook.status = DISABLED
+        self.disable(webhook)
         del self.webhooks[webhook.id]
 
     def emit(self, event: Event) -> list[Delivery]:
@@ -209,7 +220,7 @@ class Postman:
     def _note_failure(self, webhook: Webhook) -> None:
         webhook.failures += 1
         if self._rules.disable_after and webhook.failures >= self._rules.disable_after:
-            webhook.status = DISABLED
+            self.disable(webhook)
 
     def _finish(self, delivery: Delivery, outcome: DeliveryOutcome) -> None:
         delivery.outcome = outcome

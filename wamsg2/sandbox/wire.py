@@ -139,6 +139,13 @@ def chat_event(name: str, message: ChatMessage, device: Device, shape: Shape = S
     return _envelope(name, message.wa_id, device) | {"data": chat_entity(message, device, shape)}
 
 
+def session_event(device: Device, *, is_online: bool) -> Json:
+    """``number:session``: a guess, nobody has shown one."""
+    entity = device_entity(device, is_online=is_online)
+    data = {name: entity[name] for name in ("id", "status", "session")}
+    return _envelope("number:session", new_id(), device) | {"object": "device", "data": data}
+
+
 def device_entity(device: Device, *, is_online: bool) -> Json:
     """A device, as in ``GET /v1/devices``."""
     return {

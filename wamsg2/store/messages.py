@@ -17,11 +17,11 @@ from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
 _MESSAGE = """SELECT m.id, m.contact_id, m.campaign_id, m.step, m.status, m.attempt, m.reference, m.attempted_at,
-                     c.opted_out, g.status
+                     c.opted_out, g.status, m.doubts
               FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id """
 
 
-def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str] | None) -> Message | None:
+def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str, int] | None) -> Message | None:
     if row is None:
         return None
     return Message(
@@ -35,6 +35,7 @@ def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str]
         from_ms(row[7]),
         bool(row[8]),
         CampaignStatus(row[9]),
+        row[10],
     )
 
 
@@ -202,7 +203,7 @@ def set_uncertain(tx: Tx, message_id: int, *, reason: str, since: datetime, look
     """Nobody knows whether it was accepted."""
     tx.execute(
         """UPDATE messages SET status = 'uncertain', reason = ?, uncertain_since = ?, absent_since = NULL,
-                  look_ups = 0, look_up_at = ? WHERE id = ?""",
+                  doubts = doubts + 1, look_ups = 0, look_up_at = ? WHERE id = ?""",
         (reason, to_ms(since), to_ms(look_up_at), message_id),
     )
 

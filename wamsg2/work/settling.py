@@ -196,10 +196,13 @@ def settle_look_up(
     if message is None or message.status is not MessageStatus.UNCERTAIN or message.attempt != looked_up.attempt:
         return None
     wait = rules.next_look_up(looked_up.look_ups, policy.resend_after)
+    is_proved = rules.absence_is_proved(looked_up, now, policy.resend_after)
     match answer:
         case Accepted():
             report(tx, message, _as_receipt(message, answer), now=now, policy=policy, signals=signals)
-        case Absent() if rules.absence_is_proved(looked_up, now, policy.resend_after):
+        case Absent() if is_proved and rules.is_hopeless(message.doubts):
+            messages.set_failed(tx, message.id, f"{message.doubts} times proved not accepted")
+        case Absent() if is_proved:
             put_back(tx, message, "proved not accepted")
         case Absent():
             messages.looked_up(tx, message.id, absent_since=looked_up.absent_since or now, look_up_at=now + wait)

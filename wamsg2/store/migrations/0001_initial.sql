@@ -61,6 +61,7 @@ CREATE TABLE messages (
     provider_sent_at  INTEGER,
     delivered_at      INTEGER,
     read_at           INTEGER,
+    doubts            INTEGER NOT NULL DEFAULT 0,  -- how often it was uncertain
     uncertain_since   INTEGER,
     absent_since      INTEGER,         -- since when every look-up says that it never arrived
     look_ups          INTEGER NOT NULL DEFAULT 0,
