@@ -144,8 +144,6 @@ class Sender:
 
     async def step(self) -> float:
         """Start what may start now; seconds until there may be more (0: at once, inf: when woken)."""
-        if self._blocked:
-            return math.inf  # whoever blocked it rings
         now_seconds = self._clock.monotonic()
         if (hold_seconds := self._hold_seconds()) > 0:
             return hold_seconds
@@ -155,7 +153,7 @@ class Sender:
         most = self._bucket.tokens_within(now_seconds, LEAD_SECONDS, free)
         if not most:
             return max(self._bucket.ready_at_seconds - now_seconds - LEAD_SECONDS, 0.001)
-        now = self._clock.now()
+        now, held = self._clock.now(), self._held
         unit = partial(claiming.claim, now=now, due_before=now + timedelta(seconds=LEAD_SECONDS), most=most)
         try:
             claimed = await self._store.write(unit)
@@ -169,7 +167,8 @@ class Sender:
             await self._start(claim)
         if claimed.claims:
             return 0
-        self._held = None  # nothing to try it with
+        if self._held is held:  # an answer that came meanwhile may hold the queue anew
+            self._held = None  # nothing to try it with
         if claimed.next_due_at is None:
             return math.inf
         return max((claimed.next_due_at - now).total_seconds() - LEAD_SECONDS, 0.001)
@@ -180,7 +179,7 @@ class Sender:
         start_at = max(self._bucket.ready_at_seconds, self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS))
         while (wait_seconds := start_at - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - a timer may fire early
             await asyncio.sleep(wait_seconds)
-        if self._stopping or self._blocked or self._hold_seconds() > 0:
+        if self._stopping or self._hold_seconds() > 0:
             self._unsent.pop(claim.message_id, None)
             await self._settle(claim, Deferred(self.held or "the daemon was stopping"), None)
             return
@@ -204,22 +203,15 @@ class Sender:
         except Exception as error:
             log.exception("request.broken", message_id=claim.message_id)
             outcome = Uncertain(f"internal error ({type(error).__name__})")
-        await self._settle(claim, self._take_in(outcome, started_seconds), started_at)
+        outcome = self._take_in(outcome)
+        status = await self._settle(claim, outcome, started_at)
+        self._learn(outcome, status, started_seconds)
 
     # --- outcomes ---
 
-    def _take_in(self, outcome: Outcome, started_seconds: float) -> Outcome:
-        """What the outcome of a request that started then means for the queue as a whole."""
+    def _take_in(self, outcome: Outcome) -> Outcome:
+        """What an answer that nothing can be sent now means for the queue as a whole."""
         match outcome:
-            case Accepted() | Rejected() | Uncertain():
-                if self._held and started_seconds < self._held.since_seconds:
-                    return outcome  # a slow answer from before says nothing of now
-                self._failure_run.note(failed=not isinstance(outcome, Accepted))
-                if self._failure_run.is_on and not isinstance(outcome, Accepted):
-                    self._failures += 1
-                    self._hold(f"{self._failure_run}, the last: {outcome.reason}", self._backoff(60.0, 600.0))
-                elif not isinstance(outcome, Uncertain):
-                    self._resume()
             case Deferred(reason, retry_after):
                 self._failures += 1
                 seconds = retry_after.total_seconds() if retry_after else self._backoff(1.0, 60.0)
@@ -228,9 +220,29 @@ class Sender:
             case Held(reason):
                 self._failures += 1
                 self._hold(reason, self._backoff(60.0, 600.0))
-            case Withdrawn():
+            case Accepted() | Rejected() | Uncertain() | Withdrawn():
                 pass
         return outcome
+
+    def _learn(self, outcome: Outcome, status: MessageStatus | None, started_seconds: float) -> None:
+        """Whether it is better to go on, from how a request ended that started then."""
+        if self._held and started_seconds < self._held.since_seconds:
+            return  # a slow answer from before says nothing of now
+        match outcome:
+            case Uncertain() if status is not MessageStatus.UNCERTAIN:
+                self._failure_run.note(failed=False)  # its receipt was faster than its answer
+            case Accepted():
+                self._failure_run.note(failed=False)
+                self._resume()
+            case Rejected(reason) | Uncertain(reason):
+                self._failure_run.note(failed=True)
+                if self._failure_run.is_on:
+                    self._failures += 1
+                    self._hold(f"{self._failure_run}, the last: {reason}", self._backoff(60.0, 600.0))
+                elif isinstance(outcome, Rejected):
+                    self._resume()
+            case Deferred() | Held() | Withdrawn():
+                pass
 
     def _resume(self) -> None:
         """A message went its way: so may the others."""
@@ -241,6 +253,8 @@ class Sender:
             self._failure_run.clear()
 
     def _hold_seconds(self) -> float:
+        if self._blocked:
+            return math.inf  # whoever blocked it rings
         return self._held.until_seconds - self._clock.monotonic() if self._held else 0.0
 
     def _backoff(self, base_seconds: float, most_seconds: float) -> float:
@@ -254,8 +268,8 @@ class Sender:
             reason, until_seconds = self._held.reason, self._held.until_seconds
         self._held = _Hold(reason, now_seconds, until_seconds)
 
-    async def _settle(self, claim: Claim, outcome: Outcome, started_at: datetime | None) -> None:
-        """Store the outcome. While the disk refuses it is kept here: lost, it would be a doubt."""
+    async def _settle(self, claim: Claim, outcome: Outcome, started_at: datetime | None) -> MessageStatus | None:
+        """Store the outcome; the status that it led to. While the disk refuses, it is kept: lost, it were a doubt."""
         while True:
             unit = partial(
                 settling.settle,
@@ -272,11 +286,11 @@ class Sender:
                 log.warning("outcome.kept", message_id=claim.message_id, reason=str(error))
                 self._hold(str(error), _STORE_RETRY_SECONDS)
                 if self._stopping:
-                    return
+                    return None
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
             else:
                 self._log(claim, outcome, status)
-                return
+                return status
 
     def _log(self, claim: Claim, outcome: Outcome, status: MessageStatus | None) -> None:
         facts = {
@@ -293,7 +307,9 @@ class Sender:
                 log.warning("message.failed", reason=reason, **facts)
             case Deferred(reason) | Held(reason):
                 log.info("message.deferred", reason=reason, **facts)
-            case Uncertain(reason):
+            case Uncertain(reason) if status is MessageStatus.UNCERTAIN:
                 log.warning("message.doubted", reason=reason, **facts)
+            case Uncertain(reason):
+                log.info("message.settled", reason=reason, **facts)
             case Withdrawn(reason):
                 log.info("message.withdrawn", reason=reason, **facts)

@@ -83,6 +83,46 @@ async def test_faults_are_switched_while_running(start: Start, http: aiohttp.Cli
     assert sandbox.faults == Faults()
 
 
+async def test_the_device_goes_offline_and_comes_back(
+    start: Start, http: aiohttp.ClientSession, post: Post, receiver: Receiver
+) -> None:
+    sandbox = await start(webhook_url=receiver.url)
+    url = f"{sandbox.root_url}/sandbox/device"
+    for _ in range(2):  # only a change is told
+        async with http.put(url, json={"online": False}) as response:
+            assert (response.status, await response.json()) == (200, {"online": False})
+    device_id = SandboxSettings().device_id
+    async with http.get(f"{sandbox.base_url}/devices/{device_id}") as response:
+        device = await response.json()
+    assert device["session"] | {"status": "offline", "operative": False} == device["session"]
+    await post(sandbox)
+    sandbox.faults = Faults(event_before_answer=1)
+    await post(sandbox)
+    with pytest.raises(TimeoutError):
+        await sandbox.settle(timeout_seconds=0.05)
+    assert [message.status for message in sandbox.accepted] == ["queued", "queued"]
+    assert receiver.named("message:out:sent") == []
+    async with http.put(url, json={"online": True}) as response:
+        assert response.status == 200
+    await sandbox.settle()
+    assert [message.status for message in sandbox.accepted] == ["read", "read"]
+    assert len(receiver.named("message:out:sent")) == 2
+    changes = [body["data"] for body in receiver.named("number:session")]
+    assert [(data["id"], data["status"], data["session"]["status"]) for data in changes] == [
+        (device_id, "operative", "offline"),
+        (device_id, "operative", "online"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"online": 1}, {"online": True, "since": 1}])
+async def test_a_wrong_device_state_is_refused(start: Start, http: aiohttp.ClientSession, wrong: object) -> None:
+    sandbox = await start()
+    async with http.put(f"{sandbox.root_url}/sandbox/device", json=wrong) as response:
+        assert response.status == 400
+    async with http.get(f"{sandbox.root_url}/sandbox/device") as response:
+        assert await response.json() == {"online": True}
+
+
 def test_a_device_id_has_a_form() -> None:
     with pytest.raises(ValueError, match="24 hex"):
         SandboxSettings(device_id="phone-1")

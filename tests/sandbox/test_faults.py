@@ -11,6 +11,7 @@ import pytest
 from tests.sandbox.conftest import PHONE, Json, Receiver, Start, a_message, until
 from wamsg2.sandbox import Delays, Faults, Habits
 from wamsg2.sandbox.faults import is_rate
+from wamsg2.sandbox.posting import WRONG_ANSWERS
 
 Post = Callable[..., Awaitable[Json]]
 
@@ -28,6 +29,8 @@ async def answered(http: aiohttp.ClientSession, url: str, **changes: object) -> 
         (Faults(payment_required=1), 402, 0),
         (Faults(forbidden=1), 403, 0),
         (Faults(bad_gateway=1), 502, 0),
+        (Faults(server_error=1), 500, 0),
+        (Faults(accept_then_server_error=1), 500, 1),
         (Faults(accept_then_bad_gateway=1), 502, 1),
         (Faults(slow_answer=1, slow_answer_seconds=0.01), 201, 1),
     ],
@@ -48,7 +51,13 @@ async def test_retry_after(start: Start, http: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.parametrize(
-    ("faults", "accepted"), [(Faults(reset_before_accept=1), 0), (Faults(accept_then_reset=1), 1)]
+    ("faults", "accepted"),
+    [
+        (Faults(reset_before_accept=1), 0),
+        (Faults(accept_then_reset=1), 1),
+        (Faults(timeout_before_accept=1, timeout_seconds=0.02), 0),
+        (Faults(accept_then_timeout=1, timeout_seconds=0.02), 1),
+    ],
 )
 async def test_resets(start: Start, http: aiohttp.ClientSession, faults: Faults, accepted: int) -> None:
     sandbox = await start(faults=faults)
@@ -69,12 +78,6 @@ async def test_no_answer_until_the_client_hangs_up(
     assert receiver.named("message:out:sent"), "the message goes out all the same"
 
 
-async def test_no_answer_and_a_cut_after_a_while(start: Start, http: aiohttp.ClientSession) -> None:
-    sandbox = await start(faults=Faults(accept_then_timeout=1, timeout_seconds=0.02))
-    with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
-        await answered(http, sandbox.base_url)
-
-
 async def test_an_unreadable_answer(start: Start, http: aiohttp.ClientSession) -> None:
     sandbox = await start(faults=Faults(unreadable_answer=1))
     async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
@@ -82,6 +85,72 @@ async def test_an_unreadable_answer(start: Start, http: aiohttp.ClientSession) -
         with pytest.raises(json.JSONDecodeError):
             await response.json()
     assert len(sandbox.accepted) == 1
+
+
+async def test_json_of_another_shape(start: Start, http: aiohttp.ClientSession) -> None:
+    sandbox = await start(faults=Faults(wrong_json=1))
+    seen = []
+    for _ in range(20):
+        async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
+            assert (response.status, response.content_type) == (201, "application/json")
+            seen.append(await response.text())
+            json.loads(seen[-1])
+    assert set(seen) == set(WRONG_ANSWERS)
+    assert len(sandbox.accepted) == 20
+
+
+async def test_an_answer_byte_by_byte(start: Start, http: aiohttp.ClientSession) -> None:
+    sandbox = await start(faults=Faults(slow_drip=1, timeout_seconds=0.05))
+    async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
+        chunks = [chunk async for chunk in response.content.iter_any()]
+    [message] = sandbox.accepted
+    assert json.loads(b"".join(chunks))["id"] == message.id
+    assert len(chunks) > 10
+
+
+async def test_an_answer_without_end(start: Start, http: aiohttp.ClientSession) -> None:
+    sandbox = await start(faults=Faults(endless_body=1))
+    async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
+        read = await response.content.readexactly(1_000_000)
+    [message] = sandbox.accepted
+    assert json.loads(read)["id"] == message.id
+
+
+async def test_an_answer_that_goes_on_for_a_while(
+    start: Start, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox = await start(faults=Faults(endless_body=1, timeout_seconds=0.02))
+    async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("fault", ["slow_drip", "endless_body"])
+async def test_a_client_that_hangs_up_ends_the_answer(
+    start: Start, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    sandbox = await start(faults=Faults.from_json({fault: 1}))
+    async with http.post(f"{sandbox.base_url}/messages", json=a_message()) as response:
+        await response.content.readexactly(1)
+        response.close()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+    assert caplog.text == ""
+
+
+async def test_one_request_accepted_twice(
+    start: Start, http: aiohttp.ClientSession, post: Post, receiver: Receiver
+) -> None:
+    sandbox = await start(faults=Faults(accept_twice=1), webhook_url=receiver.url)
+    answer = await post(sandbox)
+    await sandbox.settle()
+    first, second = sandbox.accepted
+    assert (first.id, first.copy_of, second.copy_of) == (answer["id"], None, answer["id"])
+    async with http.get(f"{sandbox.base_url}/messages?reference=ref-1") as response:
+        found = await response.json()
+    assert {item["id"] for item in found} == {first.id, second.id}
+    assert len({item["waId"] for item in found}) == 2
+    assert {body["data"]["id"] for body in receiver.named("message:out:sent")} == {first.id, second.id}
 
 
 async def test_the_next_attempt_may_succeed(start: Start, http: aiohttp.ClientSession) -> None:

@@ -159,6 +159,25 @@ async def test_failures_disable_and_enable_brings_back(
     assert sandbox.deliveries[-1].is_acknowledged
 
 
+async def test_a_webhook_is_disabled_on_purpose(
+    start: Start, http: aiohttp.ClientSession, receiver: Receiver
+) -> None:
+    sandbox = await start()
+    webhook = sandbox.register_webhook(receiver.url)
+    control = f"{sandbox.root_url}/sandbox/webhooks"
+    status, entity = await call(http, "POST", f"{control}/{webhook}/disable")
+    assert (status, entity["status"], sandbox.webhook_status(webhook)) == (200, "disabled", "disabled")
+    assert (await call(http, "POST", f"{control}/{'0' * 24}/disable"))[0] == 404
+    await sandbox.inbound(PHONE, "lost")
+    sandbox.enable_webhook(webhook)
+    await sandbox.inbound(PHONE, "heard")
+    sandbox.disable_webhook(webhook)
+    await sandbox.inbound(PHONE, "lost again")
+    sandbox.enable_webhook(webhook)
+    await sandbox.settle()
+    assert [body["data"]["body"] for body in receiver.bodies] == ["heard"]
+
+
 async def test_a_success_starts_the_count_of_failures_again(start: Start, receiver: Receiver) -> None:
     receiver.answer = lambda number: 200 if number % 3 == 0 else 500
     sandbox = await start(webhooks=WebhookRules(backoff_seconds=0.001, disable_after=3))
