@@ -44,6 +44,7 @@ class Site:
     webhook_url: str
     admin_url: str
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)  #: of the daemons, beside the test's own
 
     @property
     def database(self) -> Path:
@@ -51,17 +52,17 @@ class Site:
 
     async def start(self, *point: str, ready: bool = True) -> asyncio.subprocess.Process:
         """Start the daemon, to be killed at a point if one is given."""
-        config = str(self.config)
+        if point:
+            return await self.run("tests.process.daemon", str(self.config), *point, ready=ready)
+        return await self.run("wamsg2", "--config", str(self.config), "serve", ready=ready)
+
+    async def run(self, module: str, *arguments: str, ready: bool = True) -> asyncio.subprocess.Process:
+        """Start a module that is a daemon on this site."""
         with (self.directory / "daemon.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *(
-                    ("-m", "tests.process.daemon", config, *point)
-                    if point
-                    else ("-m", "wamsg2", "--config", config, "serve")
-                ),
+                *(sys.executable, "-m", module, *arguments),
                 cwd=ROOT,
-                env={k: v for k, v in os.environ.items() if not k.startswith("WAMSG2_")},
+                env={k: v for k, v in os.environ.items() if not k.startswith("WAMSG2_")} | self.environment,
                 stderr=log,
             )
         self.processes.append(process)

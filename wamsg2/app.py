@@ -16,7 +16,7 @@ from aiohttp import web
 from wamsg2 import __version__, status
 from wamsg2.bell import Bell
 from wamsg2.catch_up import CatchUp
-from wamsg2.clock import Clock, SystemClock
+from wamsg2.clock import Clock, ForwardClock, SystemClock
 from wamsg2.config import Settings
 from wamsg2.inbox import Inbox
 from wamsg2.model import Overlap, Policy, WamsgError
@@ -141,7 +141,7 @@ async def run(
         WamsgError: it cannot start.
         ExceptionGroup: a part died; the process must end, so that its supervisor starts it anew.
     """
-    clock = clock or SystemClock()
+    clock = ForwardClock(clock or SystemClock())
     random = random or Random()  # noqa: S311 - jitter
     policy = policy_of(settings)
     limit_seconds = settings.wassenger.rate_limit_seconds

@@ -25,6 +25,7 @@ class Watch:
         self._clock = clock
         self._signals = signals
         self._alive = alive
+        self._was_failing = False
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -41,11 +42,18 @@ class Watch:
         try:
             if self._store.failing:  # nobody may be writing, and so nobody would find out that it is over
                 await self._store.write(partial(marks.put, name="disk_back", at=self._clock.now()))
-                log.warning("database.back")
             if await self._store.changed_elsewhere():
                 self._signals.wake()
         except WriterStoppedError:
             raise  # the process must end: its supervisor starts it anew
-        except StoreUnavailableError as error:
-            log.warning("database.refused", reason=str(error))
+        except StoreUnavailableError:
+            pass  # the store remembers why
+        self._note(self._store.failing)
         self._alive()
+
+    def _note(self, failing: str | None) -> None:
+        if failing and not self._was_failing:
+            log.error("database.refused", reason=failing)
+        elif self._was_failing and not failing:
+            log.info("database.back")
+        self._was_failing = failing is not None

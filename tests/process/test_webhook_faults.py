@@ -4,7 +4,6 @@ import asyncio
 import json
 import resource
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,7 +19,7 @@ import pytest
 
 from tests.benchmarks import load
 from tests.process.daemon_log import logged, until
-from tests.site import ROOT, Site, site
+from tests.site import Site, site
 from tests.support import ack, inbound, receipt
 from wamsg2.clock import SystemClock
 from wamsg2.sandbox import Faults, SandboxSettings, WebhookRules
@@ -292,14 +291,7 @@ class Connection:
 async def slow_daemon(made: Site, commit_seconds: float) -> AsyncIterator[tuple[Path, int]]:
     """A running daemon with slow commits: the file that stops them while it is there, and the process."""
     gate = made.directory / "gate"
-    with (made.directory / "daemon.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.process.slow_daemon", str(made.config), str(commit_seconds), str(gate)),
-            cwd=ROOT,
-            stderr=log,
-        )
-    made.processes.append(process)
-    await made.wait_ready(process)
+    process = await made.run("tests.process.slow_daemon", str(made.config), str(commit_seconds), str(gate))
     yield gate, process.pid
     assert await made.stop(process) == 0
 

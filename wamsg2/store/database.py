@@ -51,8 +51,12 @@ class InstanceLock:
             raise DatabaseError(
                 f"another wamsg2 daemon (process {holder or 'unknown'}) is running on {self._path.stem}"
             ) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(fd)
+            raise DatabaseError(f"{self._path}: {error.strerror}") from None
         self._fd = fd
 
     def release(self) -> None:
