@@ -6,11 +6,11 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any
 
 import aiohttp
@@ -29,10 +29,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on, and that no connection is given by chance while a daemon is restarted."""
+    while True:
+        port = SystemRandom().randrange(15_000, 32_000)  # below what Linux gives to connections
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

@@ -18,6 +18,7 @@ from wamsg2 import phone
 from wamsg2.campaigns import Campaigns
 from wamsg2.inbox import Inbox
 from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy
+from wamsg2.pacing import FailureRun
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
 from wamsg2.store.schema import migrate
@@ -103,7 +104,14 @@ class NoSignals:
 class House:
     """A database on disk with an inline writer, and the services on a manual clock and a scripted provider."""
 
-    def __init__(self, store: Store, *, policy: Policy, rate_limit_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        policy: Policy,
+        rate_limit_seconds: float = 1.0,
+        failures: FailureRun | None = None,
+    ) -> None:
         self.store = store
         self.policy = policy
         self.clock = ManualClock()
@@ -118,6 +126,7 @@ class House:
             policy=policy,
             rate_limit_seconds=rate_limit_seconds,
             most_in_flight=16,
+            failures=failures,
         )
         self.inbox = Inbox(store=store, clock=self.clock, policy=policy, signals=self.sender)
 
@@ -179,10 +188,16 @@ class House:
 
 
 @asynccontextmanager
-async def house(path: Path, *, policy: Policy | None = None, rate_limit_seconds: float = 1.0) -> AsyncIterator[House]:
+async def house(
+    path: Path,
+    *,
+    policy: Policy | None = None,
+    rate_limit_seconds: float = 1.0,
+    failures: FailureRun | None = None,
+) -> AsyncIterator[House]:
     """A `House` on a fresh database under `path` (a directory)."""
     async with await Store.open(path / "test.db") as store:
-        yield House(store, policy=policy or Policy(), rate_limit_seconds=rate_limit_seconds)
+        yield House(store, policy=policy or Policy(), rate_limit_seconds=rate_limit_seconds, failures=failures)
 
 
 def inbound(
@@ -352,6 +367,7 @@ class Simulation:
         most_in_flight: int = 64,
         policy: Policy | None = None,
         clock: VirtualClock | None = None,
+        failures: FailureRun | None = None,
     ) -> None:
         self.connection = connection
         self.policy = policy or Policy()
@@ -372,6 +388,7 @@ class Simulation:
             policy=self.policy,
             rate_limit_seconds=rate_limit_seconds,
             most_in_flight=most_in_flight,
+            failures=failures,
         )
         self.inbox = Inbox(store=self.store, clock=self.clock, policy=self.policy, signals=self.sender)
         self.campaigns = Campaigns(store=self.store, clock=self.clock, random=Random(4))

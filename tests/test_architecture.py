@@ -16,11 +16,12 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 #: The rooms from the ground up. A module imports from lower floors and from its own package, nothing else.
 FLOORS = (
     {"__init__", "model"},
-    {"rules", "phone", "pacing", "clock", "template", "masking", "notify"},
+    {"rules", "phone", "pacing", "clock", "template", "masking", "notify", "bell"},
     {"store"},
     {"wassenger"},
     {"work"},
-    {"inbox", "sender", "reconciler", "campaigns", "watch", "status"},
+    {"inbox", "sender", "reconciler", "campaigns", "watch", "provider_watch", "status"},
+    {"catch_up"},
     {"web", "config", "logs"},
     {"app"},
     {"demo"},
@@ -49,7 +50,18 @@ LIBRARIES = {
     "prometheus_client": {"web"},
     "pydantic": {"config"},
     "pydantic_settings": {"config"},
-    "structlog": {"inbox", "sender", "reconciler", "watch", "web", "logs", "app", "cli"},  # below, nobody logs
+    "structlog": {
+        "inbox",
+        "sender",
+        "reconciler",
+        "watch",
+        "provider_watch",
+        "catch_up",
+        "web",
+        "logs",
+        "app",
+        "cli",
+    },  # below, nobody logs
     "logging": {"logs"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from tests.support import START, House, house, inbound
 from wamsg2.inbox import Inbox
-from wamsg2.model import EventResult
+from wamsg2.model import EventResult, EventSource
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError, Tx
-from wamsg2.wassenger.events import NotAnEventError
+from wamsg2.wassenger.events import NotAnEventError, parse
 
 ONE = "+34600000001"
 
@@ -116,6 +116,33 @@ async def test_every_interaction_is_logged_without_words_or_number(home: House) 
     ]
     assert "private" not in str(logs)
     assert ONE[1:] not in str(logs)
+
+
+async def test_the_log_says_what_was_found_by_asking(home: House) -> None:
+    with capture_logs() as logs:
+        assert await home.inbox.take(parse(body()), EventSource.CATCH_UP) is EventResult.ACCEPTED
+        await home.inbox.receive(body("again", "A2"))
+        assert await home.inbox.take(parse(body("again", "A2")), EventSource.CATCH_UP) is EventResult.DUPLICATE
+    assert [(line["event"], line["source"]) for line in logs] == [
+        ("interaction.recorded", "catch_up"),
+        ("interaction.recorded", "webhook"),
+    ]
+
+
+async def test_a_device_that_changed_is_told_of_after_the_commit(home: House) -> None:
+    rung: list[int] = []
+
+    def ring() -> None:
+        other = sqlite3.connect(home.store.path)
+        rung.append(other.execute("SELECT count(*) FROM events").fetchone()[0])
+        other.close()
+
+    inbox = Inbox(store=home.store, clock=home.clock, policy=home.policy, signals=home.signals, device_changed=ring)
+    raw = b'{"event": "number:session", "data": {"status": "offline"}}'
+    assert await inbox.receive(raw) is EventResult.ACCEPTED
+    await inbox.receive(body())
+    assert rung == [1]
+    assert await home.rows("SELECT name, result FROM events ORDER BY id LIMIT 1") == [("number:session", "accepted")]
 
 
 async def test_the_same_through_a_thread(tmp_path: Path) -> None:

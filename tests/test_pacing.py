@@ -1,5 +1,6 @@
-"""The token bucket and the back-off. Times are multiples of 1/64 s, so that sums of them are exact."""
+"""The token bucket, the back-off and runs of failures. Times are multiples of 1/64 s, so that sums are exact."""
 
+import math
 import sys
 from itertools import pairwise
 from random import Random
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wamsg2.pacing import TokenBucket, backoff_seconds
+from wamsg2.pacing import FailureRun, TokenBucket, backoff_seconds
 
 law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -154,3 +155,57 @@ def test_backoff_doubles_up_to_the_most() -> None:
 def test_backoff_has_jitter() -> None:
     random = Random(1)
     assert len({backoff_seconds(3, random, base_seconds=1.0, most_seconds=60.0) for _ in range(10)}) == 10
+
+
+# --- a run of failures ------------------------------------------------------------------------------------------
+
+
+@law
+@given(
+    st.integers(0, 20),
+    st.integers(1, 100).map(lambda n: n / 100),
+    st.lists(st.sampled_from([True, True, True, False]), max_size=80),
+)
+def test_a_run_is_on_iff_enough_of_the_last_sends_failed(count: int, share: float, outcomes: list[bool]) -> None:
+    run = FailureRun(count, share)
+    assert not run.is_on
+    for n, failed in enumerate(outcomes, start=1):
+        run.note(failed=failed)
+        looked_at = outcomes[:n][-max(math.floor(count / share), 1) :]
+        assert run.is_on is (count > 0 and sum(looked_at) >= count)
+        if run.is_on:
+            assert sum(looked_at) >= share * len(looked_at) * (1 - 1e-9), "fewer than the share"
+
+
+@law
+@given(st.integers(1, 20), st.floats(0.01, 1), st.lists(st.booleans(), max_size=40))
+def test_after_clearing_it_knows_nothing(count: int, share: float, before: list[bool]) -> None:
+    run = FailureRun(count, share)
+    for failed in before:
+        run.note(failed=failed)
+    run.clear()
+    for _ in range(count - 1):
+        run.note(failed=True)
+        assert not run.is_on
+    run.note(failed=True)
+    assert run.is_on
+
+
+@law
+@given(st.floats(0.01, 1), st.lists(st.booleans(), max_size=200))
+def test_a_count_of_zero_is_never_on(share: float, outcomes: list[bool]) -> None:
+    run = FailureRun(0, share)
+    for failed in outcomes:
+        run.note(failed=failed)
+        assert not run.is_on
+
+
+def test_a_run_says_how_many() -> None:
+    run = FailureRun(3, 0.75)
+    for failed in (True, False, True, True):
+        run.note(failed=failed)
+    assert run.is_on
+    assert str(run) == "3 of the last 4 sends failed"
+    run.note(failed=False)  # the oldest is forgotten
+    assert not run.is_on
+    assert str(run) == "2 of the last 4 sends failed"

@@ -173,7 +173,8 @@ async def test_settled_while_it_was_looked_up(home: House) -> None:
 
     home.client.find = find_and_be_overtaken  # type: ignore[method-assign]
     await reconciler(home).step()
-    assert await home.rows("SELECT status, look_ups, look_up_at FROM messages") == [("sent", 0, None)]
+    rows = await home.rows("SELECT status, look_ups, uncertain_since, absent_since FROM messages")
+    assert rows == [("sent", 0, None, None)]
 
 
 async def test_doubts_take_turns(home: House) -> None:
@@ -241,3 +242,39 @@ async def test_after_a_restart_the_proof_begins_anew(home: House) -> None:
     await reconciler(home).step()
     assert len(home.client.asked) == 2
     assert await status(home) == "uncertain"
+
+
+async def test_after_eight_proofs_it_is_given_up(home: House) -> None:
+    """What so many requests did not bring to the provider, one more would not: the campaign has to end."""
+    await doubtful(home)
+    reconciles = reconciler(home)
+    for doubts in range(1, 8):
+        assert await home.rows("SELECT status, doubts FROM messages") == [("uncertain", doubts)]
+        await run_for(home, reconciles, 600)
+        assert await status(home) == "queued"
+        await home.send_one(Uncertain("no answer in time"))
+    await run_for(home, reconciles, 600)
+    assert await home.rows("SELECT status, reason FROM messages") == [("failed", "8 times proved not accepted")]
+    assert await home.claim() == []
+
+
+async def test_given_up_decides_the_replies_that_wait(home: House) -> None:
+    await doubtful(home)
+    reconciles = reconciler(home)
+    for _ in range(7):
+        await run_for(home, reconciles, 600)
+        await home.send_one(Uncertain("no answer in time"))
+    await home.receive(inbound(ONE, at=home.clock.now(), wa_id="A1"))
+    await run_for(home, reconciles, 600)
+    assert await home.outcomes() == ["no_recent_message_1"]
+
+
+async def test_an_eighth_doubt_that_was_accepted_after_all_is_sent(home: House) -> None:
+    await doubtful(home)
+    reconciles = reconciler(home)
+    for _ in range(7):
+        await run_for(home, reconciles, 600)
+        await home.send_one(Uncertain("no answer in time"))
+    home.client.look_ups = [Absent(), Accepted(QUEUE_ID, WA_ID)]
+    await run_for(home, reconciles, 600)
+    assert await status(home) == "sent"

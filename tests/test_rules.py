@@ -625,6 +625,50 @@ REFERENCE_1 = "w2-f4e877b19fa405d333f9ae9be3e049"
 REFERENCE_2 = "w2-7c6f2e882739939744e110fb8f1b7e"
 
 
+# --- what nobody told -------------------------------------------------------------------------------------------
+
+
+def questions(sent_at: datetime, window: timedelta, first_at: datetime) -> list[datetime]:
+    """When a message of which nobody tells is asked about."""
+    asked = [first_at]
+    while len(asked) < 100 and (at := rules.next_question(len(asked) - 1, sent_at, asked[-1], window)):
+        asked.append(at)
+    return asked
+
+
+def test_a_silent_message_is_asked_about_after_twice_the_time_each_time() -> None:
+    asked = questions(SENT_AT, DAY, SENT_AT + rules.ASK_AFTER)
+    assert [(at - SENT_AT) / timedelta(minutes=10) for at in asked] == [1, 2, 4, 8, 16, 32, 64, 128]
+
+
+@law
+@given(times, durations, st.integers(0, 10**6), st.timedeltas(timedelta(0), timedelta(days=40)))
+def test_nobody_is_asked_once_the_window_is_over(
+    sent_at: datetime, window: timedelta, look_ups: int, passed: timedelta
+) -> None:
+    now = sent_at + passed
+    at = rules.next_question(look_ups, sent_at, now, window)
+    if at is None:
+        assert passed + rules.ASK_AFTER * 2 ** min(look_ups, 20) > window
+    else:
+        assert now + rules.ASK_AFTER <= at <= sent_at + window
+
+
+@law
+@given(times, times)
+def test_lists_reach_back_an_hour_and_a_week_at_the_most(newest_listed: datetime, now: datetime) -> None:
+    since = rules.list_since(newest_listed, now)
+    assert since >= now - 7 * DAY
+    assert since in (newest_listed - timedelta(hours=1), now - 7 * DAY)
+    if newest_listed - timedelta(hours=1) >= now - 7 * DAY:
+        assert since < newest_listed
+
+
+@pytest.mark.parametrize(("doubts", "hopeless"), [(0, False), (1, False), (7, False), (8, True), (9, True)])
+def test_after_eight_doubts_there_is_no_hope(doubts: int, hopeless: bool) -> None:  # noqa: FBT001 - a row of a table
+    assert rules.is_hopeless(doubts) is hopeless
+
+
 # --- campaigns --------------------------------------------------------------------------------------------------
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.support import House, Simulation, house, inbound, memory, run_virtually
-from wamsg2.model import Accepted, Deferred, Held, Outcome, Rejected, Step, Uncertain
+from tests.support import House, Simulation, house, inbound, memory, receipt, run_virtually
+from wamsg2.model import Accepted, Claim, Deferred, Held, Outcome, Rejected, Step, Uncertain
+from wamsg2.pacing import FailureRun
 from wamsg2.sender import LEAD_SECONDS
 from wamsg2.store.writer import StoreUnavailableError, Work
 from wamsg2.work import settling
@@ -508,5 +510,338 @@ def test_a_slow_success_does_not_lift_a_hold(connection: sqlite3.Connection, ref
         starts = [at for at, _ in simulation.requests]
         assert starts[2] - starts[1] >= 60
         assert simulation.rows("SELECT DISTINCT status FROM messages") == [("sent",)]
+
+    run_virtually(main())
+
+
+# --- a run of failures ---------------------------------------------------------------------------------------
+
+REFUSED = Rejected("HTTP 400 no such number")
+
+
+def many(count: int) -> list[str]:
+    return [f"+346{n:08d}" for n in range(count)]
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[House]:
+    """A house whose sender notices when sends go wrong in a row, as the daemon's does."""
+    async with house(tmp_path, failures=FailureRun(10, 0.8)) as made:
+        await made.campaign(*many(40))
+        yield made
+
+
+async def send_some(home: House, *outcomes: Outcome) -> None:
+    """As many sends as outcomes, unless something holds them up."""
+    home.client.outcomes = list(outcomes)
+    for _ in outcomes:
+        home.clock.advance(1)
+        await step(home)
+
+
+@pytest.mark.parametrize(("outcome", "status"), [(REFUSED, "failed"), (Uncertain("no answer in time"), "uncertain")])
+async def test_a_run_of_failures_holds_the_queue(watched: House, outcome: Rejected | Uncertain, status: str) -> None:
+    await send_some(watched, *[outcome] * 9)
+    assert watched.sender.held is None
+    await send_some(watched, outcome)
+    assert watched.sender.held == f"10 of the last 10 sends failed, the last: {outcome.reason}"
+    assert 60 <= await step(watched) <= 72
+    watched.clock.advance(59)
+    await step(watched)
+    assert len(watched.client.sent) == 10
+    rows = await watched.rows("SELECT status, count(*) FROM messages GROUP BY status ORDER BY 1")
+    assert sorted(rows) == sorted([(status, 10), ("queued", 30)])
+
+
+async def test_refusals_and_doubts_are_failures_alike(watched: House) -> None:
+    alternating: list[Outcome] = [REFUSED, Uncertain("no answer in time")]
+    await send_some(watched, *alternating * 5)
+    assert watched.sender.held == "10 of the last 10 sends failed, the last: no answer in time"
+
+
+async def test_a_list_with_bad_numbers_goes_on(watched: House) -> None:
+    """Seven of ten is no good list, and still no broken account."""
+    for _ in range(4):
+        await send_some(watched, *[REFUSED] * 7, *[Accepted()] * 3)
+        assert watched.sender.held is None
+    assert len(watched.client.sent) == 40
+
+
+async def test_good_ones_between_do_not_hide_that_nearly_all_fail(watched: House) -> None:
+    await send_some(watched, *[REFUSED] * 5, Accepted(), *[REFUSED] * 4, Accepted(), REFUSED)
+    assert watched.sender.held == "10 of the last 12 sends failed, the last: HTTP 400 no such number"
+
+
+@pytest.mark.parametrize("refusal", [Deferred("HTTP 429", timedelta(seconds=1)), Held("HTTP 402")])
+async def test_what_was_put_back_did_not_fail(watched: House, refusal: Deferred | Held) -> None:
+    """They hold the queue by themselves: they say something of the account, and nothing of the messages."""
+    await send_some(watched, *[REFUSED] * 5)
+    for _ in range(10):
+        watched.client.outcomes = [refusal]
+        watched.clock.advance(1000)
+        await step(watched)
+        assert watched.sender.held == refusal.reason
+    watched.clock.advance(1000)
+    await step(watched)
+    assert watched.sender.held is None
+
+
+async def test_a_doubt_lifts_no_hold(watched: House) -> None:
+    """Nobody knows whether it went its way."""
+    await send_some(watched, Held("HTTP 402"))
+    watched.clock.advance(100)
+    watched.client.outcomes = [Uncertain("no answer in time")]
+    await step(watched)
+    assert (watched.sender.held, len(watched.client.sent)) == ("HTTP 402", 2)
+
+
+async def test_a_doubt_whose_receipt_was_faster_is_no_failure(watched: House) -> None:
+    """No answer came in time, and yet it is known that the message went out."""
+
+    async def reported(claim: Claim) -> None:
+        await watched.receive(receipt("sent", at=watched.clock.now(), reference=claim.reference))
+
+    watched.client.on_send = reported
+    await send_some(watched, *[Uncertain("no answer in time")] * 12)
+    assert watched.sender.held is None
+    watched.client.on_send = None
+    await send_some(watched, *[REFUSED] * 9)
+    assert watched.sender.held is None, "there are nine"
+    assert [status for *_, status in await watched.statuses()].count("sent") == 12
+
+
+async def test_a_refusal_during_a_claim_that_finds_nothing_is_not_forgotten(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.campaign(ONE)
+    answered = asyncio.Event()
+    home.client.on_send = lambda _: answered.wait()
+    home.client.outcomes = [Deferred("HTTP 429", timedelta(seconds=60))]
+    home.clock.advance(1)
+    await home.sender.step()
+    await asyncio.sleep(0)
+    assert len(home.client.sent) == 1, "under way"
+    home.clock.advance(1)
+    write = home.store.write
+
+    async def write_meanwhile(work: Work[Any]) -> Any:
+        result = await write(work)
+        if not answered.is_set():
+            answered.set()
+            while home.sender.held is None:  # noqa: ASYNC110 - turns of the loop, until the answer is taken in
+                await asyncio.sleep(0)
+        return result
+
+    monkeypatch.setattr(home.store, "write", write_meanwhile)
+    await home.sender.step()
+    assert answered.is_set()
+    assert home.sender.held == "HTTP 429"
+    await home.sender.settle_all()
+    assert await step(home) == 60
+
+
+async def test_a_success_resumes_and_counts_anew(watched: House) -> None:
+    await send_some(watched, *[REFUSED] * 10)
+    watched.clock.advance(100)
+    await step(watched)
+    assert watched.sender.held is None
+    assert len(watched.client.sent) == 11
+    await send_some(watched, *[REFUSED] * 9)
+    assert watched.sender.held is None
+    await send_some(watched, REFUSED)
+    assert str(watched.sender.held).startswith("10 of the last ")
+
+
+async def test_without_a_count_failures_hold_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, failures=FailureRun(0, 0.8)) as home:
+        await home.campaign(*many(30))
+        await send_some(home, *[REFUSED] * 30)
+        assert (home.sender.held, len(home.client.sent)) == (None, 30)
+
+
+async def test_a_held_queue_is_said_once_for_each_hold(watched: House) -> None:
+    with capture_logs() as logs:
+        await send_some(watched, *[REFUSED] * 10)
+        watched.clock.advance(100)
+        await step(watched)
+    said = [line for line in logs if line["event"].startswith("sending.")]
+    assert [line["event"] for line in said] == ["sending.held", "sending.resumed"]
+    assert said[0]["reason"] == "10 of the last 10 sends failed, the last: HTTP 400 no such number"
+    assert 60 <= said[0]["next_try_seconds"] <= 72
+
+
+def test_after_the_back_off_one_message_at_a_time_is_tried_ever_later(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, failures=FailureRun(10, 0.8))
+        await simulation.campaign("spring", 40)
+        simulation.client.outcomes = [REFUSED] * 16
+        simulation.answer_seconds = lambda claim: 20.0 if 10 < claim.message_id <= 16 else 0.0
+        await run_for(simulation, 4000)
+        assert max(simulation.gaps[:9]) <= 1.002  # until ten have failed
+        waits = [simulation.gaps[9], *(gap - 20 for gap in simulation.gaps[10:16])]
+        assert all(
+            least <= wait <= least * 1.2 + 0.001 for least, wait in zip((60, 120, 240, 480), waits, strict=False)
+        )
+        assert waits[4:] == [pytest.approx(600, abs=0.001)] * 3
+        assert simulation.most_under_way == 1
+        # The seventeenth was accepted: the others follow at the pace.
+        assert len(simulation.requests) == 40
+        assert max(simulation.gaps[16:]) <= 1.002
+        assert simulation.sender.held is None
+
+    run_virtually(main())
+
+
+def test_a_slow_success_from_before_does_not_end_a_run(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection, failures=FailureRun(3, 1.0))
+        await simulation.campaign("spring", 20)
+        # Outcomes in the order of the answers: the first message is accepted long after the next three are refused.
+        simulation.client.outcomes = [REFUSED] * 3
+        simulation.answer_seconds = lambda claim: 30.0 if claim.message_id == 1 else 0.0
+        await run_for(simulation, 300)
+        assert 60 <= simulation.gaps[3] <= 72.001
+        assert len(simulation.requests) == 20
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "least", "most"),
+    [(REFUSED, 60, 72), (Held("HTTP 402"), 60, 72), (Deferred("could not connect: no answer in time"), 1, 1.2)],
+    ids=["refused", "no credit", "no connection"],
+)
+def test_slow_failures_from_before_make_no_hold_longer(
+    connection: sqlite3.Connection, outcome: Outcome, least: float, most: float
+) -> None:
+    """When it becomes known that sends fail, ten others are under way that will fail too: still one hold."""
+
+    async def main() -> None:
+        simulation = Simulation(connection, failures=FailureRun(3, 1.0))
+        await simulation.campaign("spring", 30)
+        # A single refusal holds nothing: it takes three, and so two more requests have begun by then.
+        failing = 13 if outcome is REFUSED else 11
+        simulation.client.outcomes = [outcome] * failing
+        simulation.answer_seconds = lambda _: 10.5 if len(simulation.requests) <= failing else 0.0
+        await run_for(simulation, 2000)
+        assert len(simulation.requests) >= 30
+        # The hold begins half a second behind the last request; what was under way then is waited for.
+        assert least <= max(simulation.gaps) <= max(0.5 + most, 10.5) + ROUNDING
+
+    run_virtually(main())
+
+
+# --- blocked -------------------------------------------------------------------------------------------------
+
+OFFLINE = "device: operative, session offline"
+
+
+async def test_blocked_nothing_is_sent(home: House) -> None:
+    await home.campaign(ONE)
+    home.sender.block(OFFLINE)
+    home.clock.advance(3600)
+    assert await step(home) == math.inf
+    assert home.client.sent == []
+    assert home.sender.held == OFFLINE
+    assert await home.rows("SELECT status, attempt, reason FROM messages") == [("queued", 0, None)]
+    home.sender.block(None)
+    assert home.sender.held is None
+    await step(home)
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+async def test_a_block_is_said_before_a_hold_and_leaves_it_in_place(home: House) -> None:
+    await home.campaign(ONE, TWO)
+    await send_some(home, Held("HTTP 402"))
+    home.sender.block(OFFLINE)
+    assert home.sender.held == OFFLINE
+    home.sender.block(None)
+    assert home.sender.held == "HTTP 402"
+    assert 60 <= await step(home) <= 72
+
+
+async def test_a_block_is_logged_when_it_begins_changes_and_ends(home: House) -> None:
+    with capture_logs() as logs:
+        for reason in (None, OFFLINE, OFFLINE, "device: HTTP 404", None, None):
+            home.sender.block(reason)
+    assert [(line["event"], line.get("reason")) for line in logs] == [
+        ("sending.held", OFFLINE),
+        ("sending.held", "device: HTTP 404"),
+        ("sending.resumed", None),
+    ]
+
+
+def test_what_is_claimed_when_the_block_comes_keeps_its_place(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        loop = asyncio.get_running_loop()
+        await simulation.campaign("spring", 6)
+        began = simulation.clock.monotonic()
+        sending = loop.create_task(simulation.sender.run())
+        await asyncio.sleep(2.97)
+        assert simulation.rows("SELECT id FROM messages WHERE status = 'sending'") == [(3,)]
+        simulation.sender.block(OFFLINE)
+        await asyncio.sleep(600)
+        assert len(simulation.requests) == 2
+        assert simulation.rows("SELECT status, attempt, reason FROM messages WHERE id = 3") == [
+            ("queued", 1, OFFLINE)
+        ]
+        assert simulation.rows("SELECT count(*) FROM messages WHERE status = 'queued'") == [(4,)]
+        simulation.sender.block(None)
+        await asyncio.sleep(10)
+        simulation.sender.stop()
+        await sending
+        assert [claim.message_id for _, claim in simulation.requests] == [1, 2, 3, 4, 5, 6]
+        third_at, third = simulation.requests[2]
+        assert third_at - began == pytest.approx(602.97), "at once"
+        assert third.attempt == 2
+        assert simulation.rows("SELECT reference FROM messages WHERE id = 3") == [(third.reference,)]
+        assert min(simulation.gaps) >= 1 - ROUNDING
+
+    run_virtually(main())
+
+
+def test_what_is_under_way_when_the_block_comes_is_settled(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        simulation.answer_seconds = lambda _: 20.0
+        await simulation.campaign("spring", 10)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(3.5)
+        simulation.sender.block(OFFLINE)
+        await asyncio.sleep(60)
+        assert simulation.rows("SELECT status, count(*) FROM messages GROUP BY status") == [
+            ("queued", 7),
+            ("sent", 3),
+        ]
+        assert simulation.sender.held == OFFLINE, "an answer from before lifts no block"
+        assert not sending.done()
+        simulation.sender.stop()
+        await sending
+        assert len(simulation.requests) == 3
+
+    run_virtually(main())
+
+
+def test_replies_while_blocked_are_answered_first_when_it_ends(connection: sqlite3.Connection) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 20)
+        sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(3.5)
+        simulation.sender.block(OFFLINE)
+        for n in (1, 0):
+            await simulation.receive(inbound(f"+346{n:08d}", at=simulation.clock.now(), wa_id=f"R{n}"))
+            await asyncio.sleep(5)
+        assert len(simulation.requests) == 3
+        simulation.sender.block(None)
+        await asyncio.sleep(5)
+        simulation.sender.stop()
+        await sending
+        assert [(c.phone[-1], c.step) for _, c in simulation.requests[3:6]] == [
+            ("1", Step.MESSAGE_2),
+            ("0", Step.MESSAGE_2),
+            ("3", Step.MESSAGE_1),
+        ]
 
     run_virtually(main())

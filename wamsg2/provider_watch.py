@@ -91,8 +91,10 @@ class ProviderWatch:
         state = await self._account.webhook()
         if isinstance(state, State) and state.disabled_id:
             log.warning("webhook.disabled", detail=state.detail)
-            state = await self._account.enable_webhook(state.disabled_id)
-            if isinstance(state, State) and state.ok:
+            enabled = await self._account.enable_webhook(state.disabled_id)
+            if isinstance(enabled, State):  # otherwise it is known to have been disabled, and nothing else
+                state = enabled
+            if state.ok:
                 log.info("webhook.enabled", detail=state.detail)
                 self._catch_up()
         before, self.webhook = self.webhook, self._finding(state, self.webhook)

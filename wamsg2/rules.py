@@ -217,9 +217,14 @@ _LIST_OVERLAP = timedelta(hours=1)
 _LIST_AT_MOST = timedelta(days=7)
 
 
+#: At the first launch only our own clock can say how far back to ask, and it may be wrong by hours.
+LAUNCH_DOUBT = timedelta(days=1)
+
+
 def list_since(newest_listed: datetime, now: datetime) -> datetime:
     """From when on to ask for inbound messages, where earlier lists reached up to `newest_listed`."""
-    return max(newest_listed - _LIST_OVERLAP, now - _LIST_AT_MOST)
+    # In this order: a message of the year one is not a reason to fail.
+    return max(newest_listed, now - _LIST_AT_MOST + _LIST_OVERLAP) - _LIST_OVERLAP
 
 
 def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:

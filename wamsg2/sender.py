@@ -203,15 +203,17 @@ class Sender:
         except Exception as error:
             log.exception("request.broken", message_id=claim.message_id)
             outcome = Uncertain(f"internal error ({type(error).__name__})")
-        outcome = self._take_in(outcome)
+        outcome = self._take_in(outcome, started_seconds)
         status = await self._settle(claim, outcome, started_at)
         self._learn(outcome, status, started_seconds)
 
     # --- outcomes ---
 
-    def _take_in(self, outcome: Outcome) -> Outcome:
+    def _take_in(self, outcome: Outcome, started_seconds: float) -> Outcome:
         """What an answer that nothing can be sent now means for the queue as a whole."""
         match outcome:
+            case Deferred(_, None) | Held() if self._is_old_news(started_seconds):
+                pass
             case Deferred(reason, retry_after):
                 self._failures += 1
                 seconds = retry_after.total_seconds() if retry_after else self._backoff(1.0, 60.0)
@@ -226,8 +228,8 @@ class Sender:
 
     def _learn(self, outcome: Outcome, status: MessageStatus | None, started_seconds: float) -> None:
         """Whether it is better to go on, from how a request ended that started then."""
-        if self._held and started_seconds < self._held.since_seconds:
-            return  # a slow answer from before says nothing of now
+        if self._is_old_news(started_seconds):
+            return
         match outcome:
             case Uncertain() if status is not MessageStatus.UNCERTAIN:
                 self._failure_run.note(failed=False)  # its receipt was faster than its answer
@@ -243,6 +245,10 @@ class Sender:
                     self._resume()
             case Deferred() | Held() | Withdrawn():
                 pass
+
+    def _is_old_news(self, started_seconds: float) -> bool:
+        """Whether a request that started then was under way when the queue was held: it says nothing of now."""
+        return self._held is not None and started_seconds < self._held.since_seconds
 
     def _resume(self) -> None:
         """A message went its way: so may the others."""

@@ -2,16 +2,18 @@
 
 import io
 import json
+import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.site import free_port
 from wamsg2 import cli
@@ -119,7 +121,9 @@ class CommandLine:
 
 
 @pytest.fixture
-def wamsg2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def wamsg2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CommandLine]:
     """A command line whose directory holds a complete configuration, and no database yet."""
     for name in [n for n in os.environ if n.startswith(("WAMSG2_", "WASSENGER_"))]:
         monkeypatch.delenv(name)
@@ -127,4 +131,12 @@ def wamsg2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
     line = CommandLine(tmp_path, monkeypatch, capsys)
     line.configure()
-    return line
+    root = logging.getLogger()
+    level = root.level
+    yield line
+    # Some commands set up logging, as a process of their own would.
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    root.setLevel(level)
+    for handler in [each for each in root.handlers if each.name == "wamsg2.logs"]:
+        root.removeHandler(handler)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import aiohttp
 import click
 import pytest
 from aiohttp import web
@@ -436,11 +437,14 @@ def test_an_export_through_a_link_keeps_the_link(wamsg2: CommandLine) -> None:
 
 #: As the contract shows them.
 STATUS_KEYS = {
-    "": ["status", "version", "uptime_seconds", "sender", "queue", "webhooks", "campaigns"],
+    "": [
+        "status", "problems", "version", "uptime_seconds", "sender", "queue", "webhooks", "watch", "campaigns",
+    ],
     "sender": ["state", "reason", "rate_limit_seconds", "last_send_at"],
     "queue": ["message_1", "message_2", "sending", "uncertain", "oldest_due_seconds", "eta_seconds"],
-    "webhooks": ["received", "duplicates", "refused", "unmatched", "last_received_at"],
-}
+    "webhooks": ["received", "duplicates", "refused", "unmatched", "last_received_at", "found_by_catch_up"],
+    "watch": ["device", "webhook", "catch_up"],
+}  # fmt: skip
 
 
 def test_status_without_a_daemon(wamsg2: CommandLine) -> None:
@@ -449,7 +453,8 @@ def test_status_without_a_daemon(wamsg2: CommandLine) -> None:
         "status     degraded",
         "sender     held (the daemon is not running), last send -",
         "queue      0 Message 2, 2 Message 1, 0 sending, 0 uncertain; 2 s to go",
-        "webhooks   0 received, 0 duplicates, 0 refused, 0 unmatched",
+        "webhooks   0 received, 0 duplicates, 0 refused, 0 unmatched, 0 found by asking",
+        "problem    sending is held: the daemon is not running",
         "spring               running    2 contacts, M1 0 out 2 queued 0 failed, 0 replied, M2 0 out 0 queued",
     ]
     report = wamsg2("status", "--json").json
@@ -562,8 +567,109 @@ async def test_check_of_what_is_not(
 
 def test_check_without_wassenger(wamsg2: CommandLine) -> None:
     said = wamsg2("check", code=1)
-    assert said.out.splitlines()[2] == "NO  wassenger      no answer (ClientConnectorError)"
-    assert said.err == "wamsg2: not ready: wassenger\n"
+    assert said.out.splitlines()[2:] == [
+        "NO  device         no answer: Connection refused",
+        "NO  webhook        no answer: Connection refused",
+    ]
+    assert said.err == "wamsg2: not ready: device, webhook\n"
+
+
+# --- catch-up -------------------------------------------------------------------------------------------------
+
+NOTHING_FOUND = "found 0 messages and 0 receipts that no webhook had told\n"
+
+
+def sent_long_ago(line: CommandLine, *phones: str) -> str:
+    """A campaign whose Message 1s are `sent`, and nobody has told more of them; the reference of the first."""
+    line.campaign(*phones)
+    line.sql(
+        """UPDATE messages SET status = 'sent', attempt = 1, text = 'Hello', attempted_at = created_at,
+                  sent_at = created_at, look_up_at = created_at"""
+    )
+    ((reference,),) = line.sql("SELECT reference FROM messages WHERE id = 1")
+    return str(reference)
+
+
+async def accepts(sandbox: Sandbox, phone: str, reference: str) -> None:
+    """A message of ours gets to its phone."""
+    body = {"phone": phone, "message": "Hello", "device": sandbox.settings.device_id, "reference": reference}
+    async with (
+        aiohttp.ClientSession(headers={"Token": API_KEY}) as session,
+        session.post(f"{sandbox.base_url}/messages", json=body) as response,
+    ):
+        assert response.status == 201
+    await sandbox.settle()
+
+
+async def test_catch_up_finds_what_no_webhook_told(wamsg2: CommandLine) -> None:
+    async with sandboxed(wamsg2, webhook=False, wassenger__rate_limit_seconds="0") as sandbox:
+        reference = await asyncio.to_thread(sent_long_ago, wamsg2, ANA, BRUNO)
+        await accepts(sandbox, ANA, reference)
+        await sandbox.inbound(ANA, "yes")
+        await sandbox.inbound(BRUNO, "STOP")
+        said = await asyncio.to_thread(wamsg2, "catch-up")
+        assert said.out == "found 2 messages and 1 receipts that no webhook had told\n"
+        assert wamsg2.sql("SELECT outcome FROM interactions ORDER BY contact_id") == [
+            ("message_2_queued",),
+            ("opt_out",),
+        ]
+        assert wamsg2.sql("SELECT step, status FROM messages WHERE contact_id = 1 ORDER BY step") == [
+            (1, "read"),
+            (2, "queued"),
+        ]
+        assert (await asyncio.to_thread(wamsg2, "catch-up")).out == NOTHING_FOUND
+        assert wamsg2.sql("SELECT value FROM totals WHERE name = 'caught_up'") == [(3,)]
+    report = (await asyncio.to_thread(wamsg2, "status", "--json")).json
+    assert report["webhooks"]["found_by_catch_up"] == 3
+    assert (await asyncio.to_thread(wamsg2, "verify")).out.endswith("every promise holds\n")
+
+
+async def test_catch_up_as_json(wamsg2: CommandLine) -> None:
+    async with sandboxed(wamsg2, webhook=False, wassenger__rate_limit_seconds="0") as sandbox:
+        await asyncio.to_thread(sent_long_ago, wamsg2, ANA)
+        await sandbox.inbound(ANA, "yes")
+        said = await asyncio.to_thread(wamsg2, "catch-up", "--json")
+        assert said.json == {"messages": 1, "receipts": 0, "problem": None}
+
+
+async def test_catch_up_takes_what_a_webhook_told_for_known(wamsg2: CommandLine) -> None:
+    async with sandboxed(wamsg2, webhook=False, wassenger__rate_limit_seconds="0") as sandbox:
+        await asyncio.to_thread(sent_long_ago, wamsg2, ANA)
+        await sandbox.inbound(ANA, "yes")
+        await asyncio.to_thread(wamsg2, "catch-up")
+        # As if the webhook had brought it, and not the command.
+        wamsg2.sql("UPDATE events SET source = 'webhook'")
+        wamsg2.sql("DELETE FROM marks")
+        assert (await asyncio.to_thread(wamsg2, "catch-up")).out == NOTHING_FOUND
+        assert wamsg2.sql("SELECT count(*) FROM interactions") == [(1,)]
+
+
+def test_catch_up_without_wassenger(wamsg2: CommandLine) -> None:
+    sent_long_ago(wamsg2, ANA)
+    wamsg2.configure(wassenger__rate_limit_seconds="0")
+    said = wamsg2("catch-up", code=1)
+    assert said.out == NOTHING_FOUND
+    assert said.err == "wamsg2: not all could be asked for: inbound messages: Connection refused\n"
+    said = wamsg2("catch-up", "--json", code=1)
+    assert said.json == {"messages": 0, "receipts": 0, "problem": "inbound messages: Connection refused"}
+
+
+async def test_catch_up_with_a_wrong_key(wamsg2: CommandLine) -> None:
+    async with sandboxed(wamsg2, webhook=False, wassenger__api_key='"another"'):
+        await asyncio.to_thread(sent_long_ago, wamsg2, ANA)
+        said = await asyncio.to_thread(wamsg2, "catch-up", code=1)
+    assert said.err.startswith("wamsg2: not all could be asked for: inbound messages: HTTP 401")
+
+
+def test_catch_up_asks_nobody_before_the_first_launch(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA, launch=False)
+    assert wamsg2("catch-up").out == NOTHING_FOUND
+
+
+def test_catch_up_without_a_key(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    wamsg2.configure(wassenger__api_key="")
+    assert wamsg2("catch-up", code=1).err.startswith("wamsg2: wassenger.api_key: is required")
 
 
 # --- contact --------------------------------------------------------------------------------------------------
@@ -741,6 +847,8 @@ NEED_A_DATABASE = (
     ["contact", "show", ANA],
     ["contact", "opt-in", ANA],
     ["message", "resolve", "1", "sent"],
+    ["catch-up"],
+    ["catch-up", "--json"],
 )
 
 
@@ -818,7 +926,7 @@ COMMANDS = list(_commands(cli.cli))
 
 def test_every_command_of_the_contract_is_there() -> None:
     actions = ("create", "import", "launch", "pause", "resume", "cancel", "list", "show", "export")
-    alone = ("serve", "demo", "sandbox", "check", "status", "verify", "contact")
+    alone = ("serve", "demo", "sandbox", "check", "status", "catch-up", "verify", "contact")
     named = {(name,) for name in alone} | {("campaign", action) for action in actions} | {("message", "resolve")}
     assert named <= set(COMMANDS)
 
@@ -964,7 +1072,7 @@ async def called(made: Site, *arguments: str, code: int = 0) -> Result:
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[tuple[Site, Sandbox]]:
+async def serving(directory: Path, **changes: str) -> AsyncIterator[tuple[Site, Sandbox]]:
     """`wamsg2 serve`, with the sandbox behind it; at the end it stops as it is asked to, and has told nothing."""
     async with (
         Sandbox(SandboxSettings(api_key=API_KEY)) as sandbox,
@@ -973,6 +1081,7 @@ async def serving(directory: Path) -> AsyncIterator[tuple[Site, Sandbox]]:
             sandbox,
             webhook__signing_secrets=f'["{WEBHOOK_SECRET}"]',
             admin__token=f'"{ADMIN_TOKEN}"',
+            **changes,
         ) as made,
     ):
         log = directory / "daemon.log"
@@ -1039,3 +1148,30 @@ async def test_status_of_a_running_daemon(tmp_path: Path) -> None:
         # One daemon for a database.
         said = await called(made, "serve", code=1)
         assert "another wamsg2 daemon" in said.err
+
+
+async def test_a_running_daemon_acts_on_what_catch_up_finds(tmp_path: Path) -> None:
+    contacts = tmp_path / "contacts.csv"
+    contacts.write_text(f"phone\n{ANA}\n", encoding="utf-8")
+    never = {"watch__catch_up_seconds": "0", "watch__webhook_seconds": "0"}
+    async with serving(tmp_path, **never) as (made, sandbox):
+        await called(made, "campaign", "create", "spring", "--message-1", "Hi", "--message-2", "More")
+        await called(made, "campaign", "import", "spring", str(contacts))
+        await called(made, "campaign", "launch", "spring", "--yes")
+        await made.wait_for("SELECT count(*) FROM messages WHERE status = 'read'", 1)
+        await sandbox.settle()
+        for webhook_id in sandbox._postman.webhooks:
+            sandbox.disable_webhook(webhook_id)
+        await sandbox.inbound(ANA, "yes")
+        await sandbox.settle()
+        assert await made.rows("SELECT count(*) FROM interactions") == [(0,)]
+        said = await called(made, "catch-up", "--json")
+        assert (said.json["messages"], said.json["problem"]) == (1, None)
+        await made.wait_for("SELECT count(*) FROM messages WHERE step = 2 AND status = 'sent'", 1)
+        assert [m.message for m in sandbox.accepted] == ["Hi", "More"]
+        report = (await called(made, "status", "--json")).json
+        assert report["webhooks"]["found_by_catch_up"] == 1
+        assert report["watch"]["device"]["ok"] is True
+        assert report["watch"]["webhook"] is None
+        assert report["problems"] == []
+        assert (await called(made, "verify", "--json")).json["ok"] is True

@@ -1,29 +1,37 @@
 """A disk that is full, read-only or broken for a while: nothing is acknowledged that is not on it."""
 
+import asyncio
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.process.daemon_log import logged, until
+from tests.process.test_crash_matrix import FAULTS as PROVIDER_FAULTS
 from tests.site import Site, site
 from tests.support import inbound
-from wamsg2.sandbox import SandboxSettings, WebhookRules
+from wamsg2.sandbox import Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
 from wamsg2.wassenger.events import parse
 
 PHONES = [f"+3460000000{n}" for n in range(6)]
 SETTINGS = SandboxSettings(webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.3, disable_after=0))
+TIMES = {"wassenger__resend_after_seconds": "1", "wassenger__rate_limit_seconds": "0.2"}
+HUNTED = {"wassenger__rate_limit_seconds": "0.1"}
+FAULTS_A_HUNT = 14
 _SENT = "SELECT count(*) >= {} FROM messages WHERE status IN ('sent', 'delivered', 'read')"
 _OPEN = "SELECT count(*) FROM messages WHERE status IN ('queued', 'sending', 'uncertain')"
 FAULTS = {
@@ -53,11 +61,23 @@ class Rig:
     sandbox: Sandbox
     control: Path
 
+    def environment(self, shim: Path) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(shim),
+            "DISK_DIRECTORY": str(self.made.directory),
+            "DISK_FAULT": str(self.control),
+        }
+
     def fail(self, calls: str, code: int) -> None:
-        self.control.write_text(f"{calls} {code} 0", encoding="ascii")
+        self._command(f"{calls} {code} 0")
 
     def slow_down(self, milliseconds: int) -> None:
-        self.control.write_text(f"none 0 {milliseconds}", encoding="ascii")
+        self._command(f"none 0 {milliseconds}")
+
+    def _command(self, text: str) -> None:
+        new = self.control.with_suffix(".new")  # never read half written
+        new.write_text(text, encoding="ascii")
+        new.replace(self.control)
 
     def heal(self) -> None:
         self.control.unlink()
@@ -81,13 +101,13 @@ class Rig:
         ((count,),) = await self.made.rows("SELECT count(*) FROM events WHERE identity = ?", identity)
         return int(count)
 
-    async def is_as_if_nothing_had_been(self, repliers: int) -> None:
+    async def is_as_if_nothing_had_been(self, repliers: int, phones: Sequence[str] = PHONES) -> None:
         """Everyone has each message once, and nothing is open, doubtful or lost."""
-        await self.made.wait_for(_SENT.format(len(PHONES) + repliers), 1)
+        await self.made.wait_for(_SENT.format(len(phones) + repliers), 1)
         await self.made.wait_for(_OPEN, 0)
         await self.sandbox.settle(timeout_seconds=60)
         accepted = Counter((m.phone, m.priority) for m in self.sandbox.accepted)
-        assert accepted == Counter({(p, "normal"): 1 for p in PHONES} | {(p, "high"): 1 for p in PHONES[:repliers]})
+        assert accepted == Counter({(p, "normal"): 1 for p in phones} | {(p, "high"): 1 for p in phones[:repliers]})
         acknowledged = {parse(d.raw).identity for d in self.sandbox.deliveries if d.is_acknowledged}
         assert acknowledged <= {identity for (identity,) in await self.made.rows("SELECT identity FROM events")}
         assert await self.made.violations() == []
@@ -95,16 +115,11 @@ class Rig:
 
 @pytest.fixture
 async def rig(tmp_path: Path, shim: Path) -> AsyncIterator[Rig]:
-    times = {"wassenger__resend_after_seconds": "1", "wassenger__rate_limit_seconds": "0.2"}
-    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox, **times) as made:
-        control = tmp_path / "fault"
-        made.environment |= {
-            "LD_PRELOAD": str(shim),
-            "DISK_DIRECTORY": str(tmp_path),
-            "DISK_FAULT": str(control),
-        }
+    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox, **TIMES) as made:
+        made_rig = Rig(made, sandbox, tmp_path / "fault")
+        made.environment |= made_rig.environment(shim)
         await made.campaign("spring", PHONES)
-        yield Rig(made, sandbox, control)
+        yield made_rig
 
 
 def reply_of(phone: str) -> dict[str, Any]:
@@ -178,3 +193,76 @@ async def test_a_slow_disk_slows_nothing_down(rig: Rig) -> None:
     await rig.is_as_if_nothing_had_been(repliers=0)
     assert not logged(rig.made, "sending.held")
     assert await rig.made.stop(daemon) == 0
+
+
+async def test_acknowledged_only_once_it_is_on_disk(rig: Rig) -> None:
+    """A webhook is answered after the disk has said that it has it, however long that takes."""
+    daemon = await rig.made.start()
+    await rig.made.wait_for(_OPEN, 0)
+    rig.slow_down(500)
+    for number in range(3):
+        began = time.monotonic()
+        assert await rig.post(reply_of(f"+3499999999{number}")) == (200, None)
+        assert time.monotonic() - began >= 0.5
+    rig.heal()
+    assert await rig.made.stop(daemon) == 0
+
+
+async def test_stopped_while_the_disk_fails(rig: Rig) -> None:
+    """It ends all the same, and the next one goes on."""
+    daemon = await rig.made.start()
+    await rig.made.wait_for(_SENT.format(2), 1)
+    rig.fail(*FAULTS["full"])
+    await until(lambda: logged(rig.made, "sending.held"))
+    assert await rig.made.stop(daemon) == 0
+    rig.heal()
+    daemon = await rig.made.start()
+    await rig.is_as_if_nothing_had_been(repliers=0)
+    assert await rig.made.stop(daemon) == 0
+
+
+# --- all of it at random ----------------------------------------------------------------------------------------
+
+
+async def hunt(directory: Path, shim: Path, seed: int) -> str:
+    """A disk that fails every now and then, sometimes to the end of the daemon, and a provider that misbehaves."""
+    directory.mkdir()  # noqa: ASYNC240 - nothing else runs yet
+    random, kills = Random(seed), 0
+    phones = [f"+346{seed:02d}{n:06d}" for n in range(40)]
+    settings = SandboxSettings(
+        seed=seed,
+        faults=PROVIDER_FAULTS,
+        habits=Habits(reply_rate=1.0, duplicate_reply_rate=0.2, reply_delay_seconds=(0.0, 1.0)),
+        webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.5, disable_after=0),
+    )
+    async with Sandbox(settings) as sandbox, site(directory, sandbox, **(TIMES | HUNTED)) as made:
+        rig = Rig(made, sandbox, directory / "fault")
+        made.environment |= rig.environment(shim)
+        await made.campaign("spring", phones)
+        daemon = await made.start()
+        for _ in range(FAULTS_A_HUNT):
+            await asyncio.sleep(random.uniform(0.0, 0.6))
+            rig.fail(*random.choice(list(FAULTS.values())))
+            await asyncio.sleep(random.choice((0.01, 0.05, 0.3, 1.2)))
+            assert daemon.returncode is None, f"seed {seed}"
+            if random.random() < 0.65:
+                rig.heal()
+                continue
+            os.kill(daemon.pid, signal.SIGKILL)
+            await made.killed(daemon)
+            rig.heal()
+            daemon = await made.start()
+            kills += 1
+        await rig.is_as_if_nothing_had_been(len(phones), phones)
+        assert await made.rows("PRAGMA integrity_check") == [("ok",)]
+        assert await made.stop(daemon) == 0
+        refused = sum(delivery.answers.count(503) for delivery in sandbox.deliveries)
+        return f"seed {seed}: {FAULTS_A_HUNT} faults, {kills} kills, {refused} webhooks sent away for a while"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [0, 3, 6, 9])
+async def test_a_disk_that_fails_at_random(tmp_path: Path, shim: Path, seed: int) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        hunts = [tasks.create_task(hunt(tmp_path / str(n), shim, seed + n)) for n in range(3)]
+    print("", *(each.result() for each in hunts), sep="\n")

@@ -1,14 +1,16 @@
 """SIGKILL at every step of a send and of a webhook: nothing twice, nothing lost, no operator needed."""
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.process.daemon_log import logged, until
 from tests.site import Site, site
-from wamsg2.sandbox import Habits, SandboxSettings, WebhookRules
+from wamsg2.sandbox import Faults, Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
 from wamsg2.sandbox.state import Notice
 
@@ -109,6 +111,27 @@ async def test_sigterm_settles_what_is_under_way(tmp_path: Path) -> None:
         await asked.wait()
         assert await made.stop(daemon) == 0
         assert await made.rows("SELECT count(*) FROM messages WHERE status IN ('sending', 'uncertain')") == [(0,)]
+
+
+async def test_killed_while_it_stops(tmp_path: Path) -> None:
+    """The answers that it was waiting for are looked up by the next one."""
+    unhurried = {"wassenger__timeout_seconds": "60", "wassenger__resend_after_seconds": "1"}
+    async with Sandbox(SandboxSettings()) as sandbox, site(tmp_path, sandbox, **unhurried) as made:
+        sandbox.faults = Faults(slow_answer=1.0, slow_answer_seconds=60, drop_event=1.0)
+        await made.campaign("spring", PHONES)
+        daemon = await made.start()
+        await until(lambda: len(sandbox.accepted) == len(PHONES))
+        daemon.send_signal(signal.SIGTERM)
+        await until(lambda: logged(made, "daemon.stopping", in_flight=len(PHONES)))
+        daemon.kill()
+        await made.killed(daemon)
+        sandbox.faults = Faults()
+        last = await made.start()
+        assert logged(made, "daemon.started")[-1]["doubts"] == len(PHONES)
+        await made.wait_for("SELECT count(*) FROM messages WHERE status = 'uncertain'", 0)
+        assert Counter(m.phone for m in sandbox.accepted) == Counter(PHONES)
+        assert await made.violations() == []
+        assert await made.stop(last) == 0
 
 
 async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:

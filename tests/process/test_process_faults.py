@@ -1,4 +1,4 @@
-"""Clocks that are set, files that others hold, parts that die, rows that nobody can read."""
+"""Clocks that are set, files that others hold, parts that die."""
 
 import asyncio
 import itertools
@@ -127,7 +127,7 @@ async def test_a_writer_that_does_not_let_go(tmp_path: Path) -> None:
         assert await made.stop(daemon) == 0
 
 
-# --- parts that die, and rows that are broken -------------------------------------------------------------------
+# --- parts that die ---------------------------------------------------------------------------------------------
 
 
 async def test_a_part_that_dies_ends_the_process(tmp_path: Path) -> None:
@@ -140,21 +140,6 @@ async def test_a_part_that_dies_ends_the_process(tmp_path: Path) -> None:
         assert last == "wamsg2: the writer has stopped: a bug"
         daemon = await made.start()
         await everybody_has_both(made, sandbox)
-        assert await made.stop(daemon) == 0
-
-
-async def test_a_poisoned_row_blocks_nobody(tmp_path: Path) -> None:
-    async with Sandbox(SETTINGS) as sandbox, site(tmp_path, sandbox, **TIMES) as made:
-        await made.campaign("spring", ["+34600000099", *PHONES])
-        database = sqlite3.connect(made.database)
-        database.execute("UPDATE recipients SET variables = '{' WHERE contact_id = 1")
-        database.commit()
-        database.close()
-        daemon = await made.start()
-        await everybody_has_both(made, sandbox)
-        ((status, reason),) = await made.rows("SELECT status, reason FROM messages WHERE contact_id = 1")
-        assert (status, reason) == ("failed", "unreadable row (JSONDecodeError)")
-        assert len(logged(made, "message.dropped", reason=reason)) == 1
         assert await made.stop(daemon) == 0
 
 

@@ -108,7 +108,9 @@ async def test_a_look_for_changes_does_not_heal(path: Path) -> None:
     async with await Store.open(path) as store:
 
         def refused(_: Tx) -> None:
-            raise sqlite3.OperationalError("disk I/O error")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
 
         with pytest.raises(StoreUnavailableError):
             await store.write(refused)

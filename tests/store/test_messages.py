@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import START, commit, memory
-from wamsg2.model import Accepted, CampaignStatus, EventResult, MessageStatus, Policy, Receipt, ReceiptStatus
+from wamsg2.model import (
+    Accepted,
+    CampaignStatus,
+    EventResult,
+    EventSource,
+    MessageStatus,
+    Policy,
+    Receipt,
+    ReceiptStatus,
+)
 from wamsg2.store import campaigns, contacts, events, messages
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Work
@@ -153,7 +162,13 @@ def test_an_event_is_stored_once(table: Table) -> None:
     def add(identity: bytes) -> int | None:
         return table(
             lambda tx: events.add(
-                tx, identity=identity, name="x", result=EventResult.ACCEPTED, body=b"{}", received_at=START
+                tx,
+                identity=identity,
+                name="x",
+                result=EventResult.ACCEPTED,
+                source=EventSource.WEBHOOK,
+                body=b"{}",
+                received_at=START,
             )
         )
 

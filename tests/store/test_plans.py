@@ -13,11 +13,11 @@ import aiosqlite
 import pytest
 
 from tests.support import START, memory
-from wamsg2.model import Decision, Policy, Receipt, ReceiptStatus, ReplyOutcome
-from wamsg2.store import campaigns, contacts, events, interactions, messages, stats
+from wamsg2.model import Decision, EventResult, EventSource, Policy, Receipt, ReceiptStatus, ReplyOutcome
+from wamsg2.store import campaigns, contacts, events, interactions, marks, messages, stats
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
-from wamsg2.work import campaigning, claiming, consent, settling
+from wamsg2.work import campaigning, catching_up, claiming, consent, settling
 
 #: Tables of a few rows, and partial indexes that hold a few.
 _FEW = r"g|campaigns|s|c|totals|message_counts|campaign_counts|CONSTANT ROW|\(subquery-\d+\)"
@@ -43,12 +43,13 @@ def connection() -> Iterator[sqlite3.Connection]:
            SELECT c.id, g.id, 1, CASE c.id % 9 WHEN 0 THEN 'uncertain' WHEN 1 THEN 'sending' WHEN 2 THEN 'queued'
                                  ELSE 'sent' END,
                   'w2-' || c.id || '-' || g.id, 0, 0, c.id, 'q' || c.id || g.id, 'w' || c.id || g.id, 'x', 1, 1, 'Hi',
-                  CASE c.id % 9 WHEN 0 THEN 1 END
+                  CASE c.id % 9 WHEN 0 THEN 1 WHEN 1 THEN NULL WHEN 2 THEN NULL ELSE c.id END
            FROM contacts c, campaigns g"""
     )
     made.execute(
-        """INSERT INTO events (identity, name, result, body, received_at)
-           SELECT CAST(id AS BLOB), 'x', 'accepted', x'00', id FROM contacts"""
+        """INSERT INTO events (identity, name, result, source, body, received_at)
+           SELECT CAST(id AS BLOB), 'x', 'accepted', CASE id % 2 WHEN 0 THEN 'webhook' ELSE 'catch_up' END, x'00', id
+           FROM contacts"""
     )
     made.execute(
         """INSERT INTO interactions (event_id, contact_id, campaign_id, message_id, type, outcome, text, wa_id,
@@ -90,6 +91,12 @@ class Caught:
         return self.execute(sql, parameters).fetchall()
 
 
+def add_event(tx: Tx, source: EventSource) -> int | None:
+    return events.add(
+        tx, identity=b"new", name="x", result=EventResult.ACCEPTED, source=source, body=b"", received_at=START
+    )
+
+
 RECEIPT = Receipt(ReceiptStatus.READ, None, "q5001", "w5001", START)
 REPLY = Interaction(5, 5, "text", "yes", "w", None, None, "5@lid", START, START)
 HOT: dict[str, Callable[[Tx], object]] = {
@@ -111,6 +118,13 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "unmatched_from": lambda tx: interactions.unmatched_from(tx, "5@lid"),
     "record": lambda tx: interactions.add(tx, REPLY, Decision(ReplyOutcome.MESSAGE_2_EXISTS, 1, 5)),
     "next_doubt": lambda tx: messages.next_doubt(tx, START),
+    "unreported": lambda tx: messages.unreported(tx, START, 100),
+    "asked": lambda tx: messages.asked(tx, 3, START),
+    "add event": lambda tx: add_event(tx, EventSource.WEBHOOK),
+    "add event found by asking": lambda tx: add_event(tx, EventSource.CATCH_UP),
+    "list_since, never listed": lambda tx: catching_up.list_since(tx, START),
+    "listed": lambda tx: catching_up.listed(tx, START, START),
+    "mark": lambda tx: marks.put(tx, "disk_back", START),
     "opt_out": lambda tx: consent.opt_out(tx, 2, START),
     "recover": lambda tx: settling.recover(tx, START, Policy()),
     "resume": lambda tx: campaigns.cancel_stale_message_2s(tx, 1, START, "old"),

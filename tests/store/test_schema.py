@@ -43,6 +43,11 @@ def interaction(**changes: object) -> dict[str, object]:
     return {"type": "text", "outcome": "reaction", "text": "", "wa_id": "", "reply_at": 0, "received_at": 0} | changes
 
 
+def event(**changes: object) -> dict[str, object]:
+    usual = {"identity": b"1", "name": "x", "result": "accepted", "source": "webhook", "body": b"", "received_at": 0}
+    return usual | changes
+
+
 CLAIMED = {"attempt": 1, "attempted_at": 0, "text": "Hi"}
 
 
@@ -83,7 +88,10 @@ def connection() -> Iterator[sqlite3.Connection]:
         ("messages", message(status="sending", **CLAIMED | {"text": None})),
         ("messages", message(status="uncertain", reason="x", **CLAIMED)),  # who would look it up?
         ("messages", message(status="uncertain", look_up_at=0, **CLAIMED)),  # why?
-        ("messages", message(look_up_at=0)),
+        ("messages", message(look_up_at=0)),  # nothing to ask about
+        ("messages", message(status="delivered", sent_at=1, look_up_at=0)),
+        ("messages", message(status="failed", reason="x", look_up_at=0)),
+        ("messages", message(status="sending", look_up_at=0, **CLAIMED)),
         ("messages", message(status="failed")),
         ("messages", message(status="cancelled")),
         ("messages", message(contact_id=9)),
@@ -94,7 +102,9 @@ def connection() -> Iterator[sqlite3.Connection]:
         ("interactions", interaction(outcome="waiting_for_message_1", contact_id=1)),
         ("interactions", interaction(contact_id=9)),
         ("interactions", interaction(campaign_id=9)),
-        ("events", {"identity": b"1", "name": "x", "result": "duplicate", "body": b"", "received_at": 0}),
+        ("events", event(result="duplicate")),
+        ("events", event(source="daemon")),
+        ("events", event(source=None)),
         ("waiting_receipts", {"status": "lost", "chat_ids": "", "received_at": 0}),
     ],
 )
@@ -111,6 +121,7 @@ def test_wrong_rows_are_refused(connection: sqlite3.Connection, table: str, row:
         message(status="sending", **CLAIMED),
         message(status="uncertain", reason="x", look_up_at=0, **CLAIMED),
         message(status="sent", sent_at=1),
+        message(status="sent", sent_at=1, look_up_at=2),
         message(status="failed", reason="x"),
         message(status="cancelled", reason="x"),
     ],
@@ -131,14 +142,21 @@ def test_one_message_per_contact_campaign_and_step(connection: sqlite3.Connectio
 
 
 def test_one_event_per_identity(connection: sqlite3.Connection) -> None:
-    row = {"identity": b"1", "name": "x", "result": "accepted", "body": b"", "received_at": 0}
-    insert(connection, "events", **row)
-    with pytest.raises(sqlite3.IntegrityError, match=r"events\.identity"):
-        insert(connection, "events", **row)
+    insert(connection, "events", **event())
+    for source in ("webhook", "catch_up"):
+        with pytest.raises(sqlite3.IntegrityError, match=r"events\.identity"):
+            insert(connection, "events", **event(source=source))
+
+
+def test_events_are_counted_by_the_way_they_came(connection: sqlite3.Connection) -> None:
+    for n, source in enumerate(("webhook", "catch_up", "webhook")):
+        insert(connection, "events", **event(identity=bytes([n]), source=source))
+    totals = dict(connection.execute("SELECT name, value FROM totals").fetchall())
+    assert (totals["webhooks_received"], totals["caught_up"], totals["webhooks_duplicates"]) == (2, 1, 0)
 
 
 def test_old_events_can_go_without_their_interactions(connection: sqlite3.Connection) -> None:
-    insert(connection, "events", identity=b"1", name="x", result="accepted", body=b"", received_at=0)
+    insert(connection, "events", **event())
     insert(connection, "interactions", **interaction(event_id=1, contact_id=1))
     connection.execute("DELETE FROM events")
     assert connection.execute("SELECT count(*) FROM interactions").fetchone() == (1,)

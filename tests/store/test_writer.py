@@ -11,7 +11,15 @@ import pytest
 
 from wamsg2.store import writer as writer_module
 from wamsg2.store.database import connect
-from wamsg2.store.writer import InlineWriter, StoreUnavailableError, ThreadWriter, Tx, Work, commit_batch
+from wamsg2.store.writer import (
+    InlineWriter,
+    StoreUnavailableError,
+    ThreadWriter,
+    Tx,
+    Work,
+    WriterStoppedError,
+    commit_batch,
+)
 
 
 class Journal:
@@ -302,3 +310,112 @@ async def test_a_writer_that_dies_tells_those_who_wait(connection: sqlite3.Conne
     for waiting in (first, second):
         with pytest.raises(StoreUnavailableError, match="the writer has stopped: before the commit"):
             await waiting
+
+
+# --- failing -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[InlineWriter, ThreadWriter])
+def either(request: pytest.FixtureRequest, path: Path) -> Iterator[InlineWriter | ThreadWriter]:
+    """A writer of each kind, on a connection that waits for no lock."""
+    connection = connect(path)
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("CREATE TABLE t (n INTEGER, blob BLOB)")
+    made = request.param(connection)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lock(path: Path, either: InlineWriter) -> Iterator[sqlite3.Connection]:
+    """Somebody else who writes, and so keeps the writer from it until they roll back."""
+    assert either.failing is None
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def read(tx: Tx) -> int:
+    return int(tx.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+def change_nothing(tx: Tx) -> None:
+    tx.execute("UPDATE t SET n = 1 WHERE n = -1")
+
+
+async def refused(writer: InlineWriter | ThreadWriter) -> None:
+    with pytest.raises(StoreUnavailableError, match="database is locked"):
+        await writer.submit(insert(1))
+
+
+async def test_a_refused_commit_is_failing_until_one_writes(either: InlineWriter, lock: sqlite3.Connection) -> None:
+    await refused(either)
+    assert either.failing == "the database cannot be written: database is locked"
+    lock.execute("ROLLBACK")
+    for harmless in (read, change_nothing):  # a full disk takes them too
+        await either.submit(harmless)
+        assert either.failing == "the database cannot be written: database is locked"
+    await either.submit(insert(2))
+    assert either.failing is None
+    await either.submit(read)
+    assert either.failing is None
+
+
+async def test_a_unit_that_fails_by_itself_is_no_failing_disk(either: InlineWriter) -> None:
+    with pytest.raises(ValueError, match="unit 1"):
+        await either.submit(insert_then_fail(1))
+    assert either.failing is None
+
+
+async def test_what_was_taken_back_was_not_written(either: InlineWriter, lock: sqlite3.Connection) -> None:
+    """A unit that fails by itself leaves a commit of nothing: it says nothing of the disk."""
+    await refused(either)
+    lock.execute("ROLLBACK")
+    with pytest.raises(ValueError, match="unit 1"):
+        await either.submit(insert_then_fail(1))
+    assert either.failing is not None
+
+
+async def test_the_last_refusal_says_why(connection: sqlite3.Connection, path: Path) -> None:
+    inline = InlineWriter(connection)
+    connection.execute("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailableError):
+        await inline.submit(insert(1))
+    other.execute("ROLLBACK")
+    other.close()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreUnavailableError):
+        await inline.submit(lambda tx: tx.execute("INSERT INTO t (n, blob) VALUES (2, zeroblob(10000000))"))
+    assert inline.failing == "the database cannot be written: database or disk is full"
+
+
+async def test_too_much_that_waits_is_no_failing_disk(writer: ThreadWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_WAITING_UNITS", 1)
+    gate = Gate()
+    first = writer.submit(gate)
+    gate.wait_until_entered()
+    waiting = writer.submit(insert(1))
+    with pytest.raises(StoreUnavailableError, match="too many writes are waiting"):
+        writer.submit(insert(2))
+    assert writer.failing is None
+    gate.open()
+    await asyncio.gather(first, waiting)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_died_is_failing_for_good(connection: sqlite3.Connection) -> None:
+    def die(when: str, _: Sequence[Work[Any]]) -> None:
+        raise RuntimeError(f"{when} the commit")
+
+    writer = ThreadWriter(connection, die)
+    with pytest.raises(WriterStoppedError):
+        await writer.submit(insert(1))
+    writer._thread.join()
+    assert writer.failing == "the writer has stopped: before the commit"
+    with pytest.raises(WriterStoppedError):
+        writer.submit(insert(2))
+    assert writer.failing == "the writer has stopped: before the commit"

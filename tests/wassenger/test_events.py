@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support import PAYLOADS, payload
-from wamsg2.model import Event, Ignored, InboundMessage, Reaction, Receipt, ReceiptStatus, Sender
+from wamsg2.model import (
+    DeviceChanged,
+    Event,
+    Ignored,
+    InboundMessage,
+    Reaction,
+    Receipt,
+    ReceiptStatus,
+    Sender,
+)
 from wamsg2.wassenger.events import SUBSCRIBED_EVENTS, NotAnEventError, parse
 
 Body = dict[str, Any]
@@ -610,13 +619,31 @@ def test_receipts_that_are_not_about_a_message_of_ours_in_a_direct_chat(
 
 @pytest.mark.parametrize(
     "name",
-    ["number:session", "chat:update", "contact:update", "group:update", "status:update", "channel:in", "webhook:test",
+    ["chat:update", "contact:update", "group:update", "status:update", "channel:in", "webhook:test",
      "message:in", "MESSAGE:IN:NEW", "", None, 7, True, [], {}],
 )  # fmt: skip
 def test_events_that_call_for_nothing(name: Any) -> None:
     event = understood(changed(INBOUND, event=name))
     assert isinstance(event.content, Ignored)
     assert event.name
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"status": "online"}, {"status": "offline", "device": {}}, {}, [], None, "offline", {"message": {"id": "x"}}],
+)
+def test_a_session_that_changed_is_a_device_to_look_at(data: Any) -> None:
+    """Whatever the event says of it: how the device stands is asked."""
+    event = understood({"event": "number:session", "created": 1765642500, "data": data})
+    assert (event.name, event.content) == ("number:session", DeviceChanged())
+
+
+def test_two_changes_of_the_session_are_two_events() -> None:
+    """An envelope without anything else is all that tells the second from a repetition of the first."""
+    first = {"event": "number:session", "created": 1765642500, "data": {"status": "offline"}}
+    assert understood(first).identity == understood(first).identity
+    assert understood(first).identity != understood(first | {"created": 1765642560}).identity
+    assert understood(first).identity != understood(first | {"data": {"status": "online"}}).identity
 
 
 def test_a_name_is_bounded() -> None:
@@ -627,7 +654,7 @@ def test_every_event_that_we_subscribe_to_is_one_that_we_know() -> None:
     for name in SUBSCRIBED_EVENTS:
         event = understood(payload(SENT) | {"event": name})
         assert event.name == name
-        assert event.content != Ignored("event not needed") or name == "number:session"
+        assert event.content != Ignored("event not needed")
 
 
 # --- identity ---------------------------------------------------------------------------------------------------
@@ -686,7 +713,7 @@ def test_messages_without_an_id_are_told_apart_by_their_bodies() -> None:
 
 
 def test_what_is_ignored_is_told_apart_by_its_body() -> None:
-    one, other = ({"event": "number:session", "data": {"status": s}} for s in ("online", "offline"))
+    one, other = ({"event": "chat:update", "data": {"status": s}} for s in ("active", "resolved"))
     assert understood(one).identity == understood(one).identity
     assert understood(one).identity != understood(other).identity
 
@@ -751,6 +778,8 @@ def can_be_stored(event: Event) -> None:
             assert reference or queue_id or wa_id
         case Ignored(why):
             texts, chat_ids, phone, at = [why], (), None, None
+        case DeviceChanged():
+            texts, chat_ids, phone, at = [], (), None, None
         case _:
             assert_never(content)
     for found in (*texts, *chat_ids, phone):

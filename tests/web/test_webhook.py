@@ -1,20 +1,25 @@
 """The public listener: who gets in, what is answered, what is stored."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientTimeout
 from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request
+from aiohttp.web import Application, Request, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from tests.support import House, house, inbound, payload
+from tests.support import PROCESS_SECONDS, House, house, inbound, payload
 from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.wassenger.signature import sign
+from wamsg2.web import webhook as webhook_module
 from wamsg2.web.webhook import BODY_LIMIT_BYTES, Secrets, WebhookListener
 
 PATH = "/webhooks/wassenger"
@@ -156,6 +161,252 @@ async def test_nothing_else_answers(client: Client) -> None:
     ):
         async with client.request(method, path, params={"secret": "right"}) as response:
             assert response.status == expected, (method, path)
+
+
+# --- floods --------------------------------------------------------------------------------------------------
+
+
+class Door:
+    """Everyone who is let in waits behind it until it is opened."""
+
+    def __init__(self, listener: WebhookListener, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._take = listener._take
+        self._is_open, self._changed = asyncio.Event(), asyncio.Event()
+        self.waiting = 0
+        monkeypatch.setattr(listener, "_take", self.take)
+
+    async def take(self, request: Request) -> Response:
+        self._count(1)
+        try:
+            await self._is_open.wait()
+            return await self._take(request)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.waiting += change
+        self._changed.set()
+
+    async def until(self, waiting: int) -> None:
+        async with asyncio.timeout(PROCESS_SECONDS):
+            while self.waiting != waiting:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def open(self) -> None:
+        self._is_open.set()
+
+    def shut(self) -> None:
+        self._is_open.clear()
+
+
+@dataclass
+class Flooded:
+    """A listener with a door, and its client."""
+
+    listener: WebhookListener
+    client: Client
+    door: Door
+
+    def post(self, body: bytes | AsyncIterator[bytes], **options: Any) -> asyncio.Task[tuple[int, dict[str, Any]]]:
+        sending = post(self.client, body, **options) if isinstance(body, bytes) else self._pour(body)
+        return asyncio.get_running_loop().create_task(sending)
+
+    async def _pour(self, parts: AsyncIterator[bytes]) -> tuple[int, dict[str, Any]]:
+        async with self.client.post(PATH, data=parts, params={"secret": "right"}) as response:
+            assert response.request_info.headers["Transfer-Encoding"] == "chunked"
+            return response.status, await response.json()
+
+    async def is_sent_away(self, body: bytes = b'{"n": 9}', **options: Any) -> bool:
+        bound = ClientTimeout(total=PROCESS_SECONDS)  # one that is let in may wait at the door for ever
+        async with self.client.post(
+            PATH, data=body, params={"secret": "right"}, timeout=bound, **options
+        ) as response:
+            if response.status != 503:
+                return False
+            assert int(response.headers["Retry-After"]) > 0
+            assert response.headers["Connection"] == "close"
+            return True
+
+    @property
+    def under_way(self) -> tuple[int, int]:
+        """Requests, and bytes of their bodies."""
+        return self.listener._requests, self.listener._body_bytes
+
+
+@pytest.fixture
+async def flooded(home: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Flooded]:
+    """Room for two requests and a mebibyte and a half of bodies."""
+    monkeypatch.setattr(webhook_module, "_MOST_REQUESTS", 2)
+    monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", BODY_LIMIT_BYTES * 3 // 2)
+    listener = WebhookListener(inbox=home.inbox, secrets=Secrets(["right"], ["key"]))
+    door = Door(listener, monkeypatch)
+    client: Client = TestClient(TestServer(listener.application(PATH)))
+    await client.start_server()
+    yield Flooded(listener, client, door)
+    await client.close()
+
+
+def long_body(kibibytes: int) -> bytes:
+    shell = len(b'{"a": ""}')
+    return b'{"a": "' + b"x" * (kibibytes * 1024 - shell) + b'"}'
+
+
+async def pouring(*parts: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+    """A body without a length; its last part comes when the event is set."""
+    for part in parts[:-1]:
+        yield part
+    if then:
+        await then.wait()
+    yield parts[-1]
+
+
+def test_so_much_fits_under_way() -> None:
+    """The figures of the README, and the arithmetic behind them: bodies of any size fit into the bound."""
+    assert webhook_module._MOST_REQUESTS == 1000
+    assert webhook_module._MOST_BODY_BYTES == 16 * 1024 * 1024 == 16 * BODY_LIMIT_BYTES
+
+
+async def test_beyond_so_many_requests_they_are_sent_away(home: House, flooded: Flooded) -> None:
+    taken = [flooded.post(b'{"n": %d}' % n) for n in range(2)]
+    await flooded.door.until(waiting=2)
+    with capture_logs() as logs:
+        assert await flooded.is_sent_away()
+    assert [(line["event"], line["reason"]) for line in logs] == [("webhook.postponed", "too many webhooks at once")]
+    assert flooded.under_way[0] == 2
+    assert await stored(home) == 0
+    assert flooded.listener.refused == 0, "nobody at the door did anything wrong"
+    flooded.door.open()
+    assert [(await task)[0] for task in taken] == [200, 200]
+    assert not await flooded.is_sent_away()
+    assert await stored(home) == 3
+    assert flooded.under_way == (0, 0)
+
+
+async def test_beyond_so_many_bytes_they_are_sent_away(home: House, flooded: Flooded) -> None:
+    first = flooded.post(long_body(1024))
+    await flooded.door.until(waiting=1)
+    assert flooded.under_way == (1, 1024 * 1024)
+    assert await flooded.is_sent_away(long_body(513))
+    assert flooded.under_way == (1, 1024 * 1024), "who was sent away takes no room"
+    second = flooded.post(long_body(512))
+    await flooded.door.until(waiting=2)
+    flooded.door.open()
+    assert [(await task)[0] for task in (first, second)] == [200, 200]
+    assert flooded.under_way == (0, 0)
+    assert await stored(home) == 2
+
+
+async def test_a_body_of_unknown_length_counts_as_the_longest(home: House, flooded: Flooded) -> None:
+    whole = asyncio.Event()
+    first = flooded.post(pouring(b'{"n": ', b"1}", then=whole))
+    await flooded.door.until(waiting=1)
+    assert flooded.under_way == (1, BODY_LIMIT_BYTES)
+    assert await flooded.is_sent_away(long_body(513))
+    assert (await flooded.post(pouring(b'{"n"', b": 2}")))[0] == 503
+    whole.set()
+    flooded.door.open()
+    assert await first == (200, {"status": "ignored"})
+    assert flooded.under_way == (0, 0)
+    assert (await flooded.post(pouring(b'{"n"', b": 2}")))[0] == 200
+    assert await stored(home) == 2
+
+
+async def test_a_length_beyond_the_longest_counts_as_the_longest(flooded: Flooded) -> None:
+    """What is too long is refused as that, for good, and not asked to come again."""
+    flooded.door.open()
+    assert (await flooded.post(b"x" * 4 * BODY_LIMIT_BYTES))[0] == 413
+    assert flooded.under_way == (0, 0)
+
+
+async def test_whoever_does_not_know_the_secret_takes_no_room(flooded: Flooded) -> None:
+    taken = [flooded.post(b'{"n": %d}' % n) for n in range(2)]
+    await flooded.door.until(waiting=2)
+    assert (await flooded.post(b"{}", secret="wrong"))[0] == 401
+    async with flooded.client.get("/healthz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+    flooded.door.open()
+    assert [(await task)[0] for task in taken] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"not json", {}, 400),
+        (b"{}", {"X-Wassenger-Signature": "sha256=0"}, 401),
+        (b"x" * (BODY_LIMIT_BYTES + 1), {}, 413),
+    ],
+)
+async def test_room_is_given_back_after_a_refusal(
+    flooded: Flooded, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    flooded.door.open()
+    for _ in range(5):  # more than there is room for
+        assert (await flooded.post(body, headers=headers))[0] == status
+    assert flooded.under_way == (0, 0)
+    assert not await flooded.is_sent_away()
+
+
+async def test_room_is_given_back_when_the_disk_refuses(
+    home: House, flooded: Flooded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_work: Callable[[Tx], object]) -> None:
+        raise StoreUnavailableError("the database cannot be written: disk full")
+
+    flooded.door.open()
+    with monkeypatch.context() as disk:
+        disk.setattr(home.store, "write", full)
+        for _ in range(5):
+            assert await flooded.is_sent_away()
+    assert flooded.under_way == (0, 0)
+    assert not await flooded.is_sent_away()
+
+
+async def test_room_is_given_back_when_something_breaks(
+    home: House, flooded: Flooded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_body: bytes) -> None:
+        raise RuntimeError("a bug")
+
+    flooded.door.open()
+    with monkeypatch.context() as bug:
+        bug.setattr(home.inbox, "receive", broken)
+        for _ in range(5):
+            assert (await flooded.post(b"{}"))[0] == 500
+    assert flooded.under_way == (0, 0)
+    assert not await flooded.is_sent_away()
+
+
+async def test_room_is_given_back_when_a_sender_hangs_up(home: House, flooded: Flooded) -> None:
+    server = flooded.client.server
+    for _ in range(3):  # more than there is room for
+        _, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(
+            f"POST {PATH}?secret=right HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_LIMIT_BYTES}\r\n\r\n".encode()
+            + b'{"half": '
+        )
+        await flooded.door.until(waiting=1)
+        flooded.door.open()
+        writer.close()
+        await flooded.door.until(waiting=0)
+        flooded.door.shut()
+        assert flooded.under_way == (0, 0)
+    flooded.door.open()
+    assert not await flooded.is_sent_away()
+    assert await stored(home) == 1
+
+
+async def test_a_body_that_takes_too_long_gives_its_room_back(
+    home: House, flooded: Flooded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_module, "_BODY_SECONDS", 0.0)
+    flooded.door.open()
+    never = asyncio.Event()
+    for _ in range(3):
+        assert (await flooded.post(pouring(b'{"n": ', b"1}", then=never)))[0] == 408
+    assert flooded.under_way == (0, 0)
+    assert await stored(home) == 0
+    assert flooded.listener.refused == 3
 
 
 json_values = st.recursive(

@@ -1,13 +1,17 @@
 """Who is next: Message 2 by age, Message 1 in turn, and never what must not be sent."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import START, House, house, inbound
 from wamsg2.model import Accepted, Claims, Deferred, Step
+from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.work import claiming
 
 PHONES = tuple(f"+3460000000{n}" for n in range(9))
@@ -185,3 +189,116 @@ async def test_what_is_put_back_for_later_lets_others_pass(home: House) -> None:
     await home.send_one(Deferred("HTTP 429", timedelta(seconds=60)))
     assert [phone for *_, phone in await order(home, 2)] == ["1"]
     assert (await claim(home)).next_due_at == START + timedelta(seconds=60)
+
+
+# --- rows that cannot be read --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ("", "unreadable row (JSONDecodeError)"),
+        ("not JSON", "unreadable row (JSONDecodeError)"),
+        ('{"name": "A', "unreadable row (JSONDecodeError)"),
+        ('["Ana"]', "unreadable row (ValueError)"),
+        ("null", "unreadable row (ValueError)"),
+        ("7", "unreadable row (ValueError)"),
+        ('"Ana"', "unreadable row (ValueError)"),
+        ('{"name": 7}', "unreadable row (TypeError)"),
+        ('{"name": ["Ana"]}', "unreadable row (TypeError)"),
+        ('{"name": true}', "unreadable row (TypeError)"),
+        ('{"name": NaN}', "unreadable row (TypeError)"),
+        ('{"name": null}', "no value for {{name}}"),
+        ('{"name": ""}', "no value for {{name}}"),
+        ("{}", "no value for {{name}}"),
+    ],
+)
+async def test_a_row_that_cannot_be_read_fails_alone(home: House, variables: str, reason: str) -> None:
+    await home.campaign(*PHONES[:3], message_1="Hello {{name}}")
+    await home.store.write(lambda tx: tx.execute("""UPDATE recipients SET variables = '{"name": "Ana"}'"""))
+    await home.store.write(
+        lambda tx: tx.execute("UPDATE recipients SET variables = ? WHERE contact_id = 2", (variables,))
+    )
+    looked = await claim(home, 3)
+    assert [(c.phone, c.text) for c in looked.claims] == [(PHONES[0], "Hello Ana"), (PHONES[2], "Hello Ana")]
+    assert looked.dropped == [(2, reason)]
+    assert await home.rows("SELECT status, reason, attempt FROM messages WHERE id = 2") == [("failed", reason, 0)]
+    assert (await claim(home, 3)).claims == []
+
+
+async def test_a_row_that_is_nested_too_deeply_fails_alone(home: House) -> None:
+    await home.campaign(*PHONES[:2])
+    await home.store.write(
+        lambda tx: tx.execute("UPDATE recipients SET variables = ? WHERE contact_id = 1", ("[" * 100_000,))
+    )
+    looked = await claim(home, 2)
+    assert [c.phone for c in looked.claims] == [PHONES[1]]
+    assert await home.statuses() == [(PHONES[0], 1, "failed"), (PHONES[1], 1, "sending")]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "where"),
+    [("recipients", "variables", "contact_id"), ("contacts", "phone", "id"), ("messages", "reference", "id")],
+)
+async def test_a_row_with_text_that_is_none_fails_alone(home: House, table: str, column: str, where: str) -> None:
+    """Bytes that are not UTF-8, as a damaged page or another program leaves them."""
+    await home.campaign(*PHONES[:3])
+    broken = f"UPDATE {table} SET {column} = CAST(x'ff' AS TEXT) WHERE {where} = 2"  # noqa: S608 - constants
+    await home.store.write(lambda tx: tx.execute(broken))
+    looked = await claim(home, 3)
+    assert [c.phone for c in looked.claims] == [PHONES[0], PHONES[2]]
+    assert looked.dropped == [(2, "unreadable row (OperationalError)")]
+    assert home.store.failing is None, "the disk has done its part"
+
+
+async def test_a_disk_that_fails_is_no_broken_row(home: House) -> None:
+    """Or a full disk would turn the whole queue into failures."""
+    await home.campaign(*PHONES[:3])
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def refuse(tx: Tx) -> Claims:
+        def execute(sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if sql.lstrip().startswith("UPDATE messages SET status = 'sending'"):
+                raise full
+            return tx.execute(sql, *parameters)
+
+        torn = copy(tx)
+        torn.execute = execute
+        return claiming.claim(torn, now=START, due_before=START, most=3)
+
+    with pytest.raises(StoreUnavailableError, match="disk is full"):
+        await home.store.write(refuse)
+    assert {status for *_, status in await home.statuses()} == {"queued"}
+    assert len((await claim(home, 3)).claims) == 3
+
+
+async def test_a_message_2_that_cannot_be_read_fails_alone(home: House) -> None:
+    await home.campaign(*PHONES[:2], message_2="Bye {{name}}")
+    for n in range(2):
+        await home.send_one()
+        await home.receive(inbound(PHONES[n], at=START, wa_id=f"A{n}"))
+    await home.store.write(
+        lambda tx: tx.execute("""UPDATE recipients SET variables = CASE contact_id WHEN 1 THEN '[]'
+                                 ELSE '{"name": "Bo"}' END""")
+    )
+    home.clock.advance(3)
+    looked = await claim(home, 2)
+    assert [c.text for c in looked.claims] == ["Bye Bo"]
+    assert (await home.statuses())[2] == (PHONES[0], 2, "failed")
+
+
+async def test_a_queue_of_nothing_but_unreadable_rows_comes_to_its_end(home: House) -> None:
+    await home.campaign(*PHONES, message_1="Hello {{name}}")
+    await home.store.write(lambda tx: tx.execute("UPDATE recipients SET variables = 'x'"))
+    looked = await claim(home, 1)
+    assert (looked.claims, len(looked.dropped), looked.next_due_at) == ([], len(PHONES), None)
+    assert {status for *_, status in await home.statuses()} == {"failed"}
+
+
+async def test_a_reason_shows_nothing_of_what_could_not_be_read(home: House) -> None:
+    await home.campaign(PHONES[0], message_1="Hello {{name}}")
+    await home.store.write(lambda tx: tx.execute("UPDATE recipients SET variables = ?", ("private +34600000001",)))
+    ((_, reason),) = (await claim(home)).dropped
+    assert "private" not in reason
+    assert "346" not in reason

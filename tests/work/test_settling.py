@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import START, House, ack, commit, house, inbound, memory, receipt
+from wamsg2 import rules
 from wamsg2.model import (
     Absent,
     Accepted,
@@ -33,6 +34,7 @@ from wamsg2.model import (
     Withdrawn,
 )
 from wamsg2.store import campaigns, messages
+from wamsg2.store.times import to_ms
 from wamsg2.work import campaigning, claiming, receiving, settling
 from wamsg2.work.signals import NO_SIGNALS
 
@@ -383,7 +385,9 @@ async def test_a_receipt_settles_a_doubt(home: House, status: str) -> None:
     told_of = Receipt(ReceiptStatus(status), claim.reference, None, None, None, "gone")
     await home.store.write(lambda tx: settling.receive_receipt(tx, told_of, now=START, policy=POLICY))
     rows = await home.rows("SELECT status, uncertain_since, absent_since, look_ups, look_up_at FROM messages")
-    assert rows == [(status, None, None, 0, None)]
+    # Of one that is just `sent` the next receipt is awaited for so long.
+    ask_at = START + rules.ASK_AFTER if status == "sent" else None
+    assert rows == [(status, None, None, 0, to_ms(ask_at))]
 
 
 async def test_a_receipt_saves_a_message_that_was_put_back(home: House) -> None:
@@ -408,6 +412,17 @@ async def test_recover_doubts_what_was_sending_and_nothing_else(home: House) -> 
     assert await next_doubt(home) is None  # the provider's search may lag
     home.clock.advance(5)
     assert await next_doubt(home) is not None
+
+
+async def test_recover_waits_for_nothing_that_a_process_before_put_off(home: House) -> None:
+    """A minute after a 429, or a day by a clock that was wrong: all is due as if it were new."""
+    await home.campaign(*(f"+3460000000{n}" for n in range(1, 5)))
+    await home.send_one(Deferred("HTTP 429", timedelta(seconds=3600)))
+    due_at = [(to_ms(START + timedelta(seconds=s)), n) for s, n in ((1, 2), (-5, 3), (86_400, 4))]
+    await home.store.write(lambda tx: tx.executemany("UPDATE messages SET due_at = ? WHERE id = ?", due_at))
+    await home.store.write(lambda tx: settling.recover(tx, START, POLICY))
+    due = await home.rows("SELECT due_at FROM messages ORDER BY id")
+    assert [(at - to_ms(START)) / 1000 for (at,) in due] == [2, 1, -5, 2]
 
 
 async def test_a_look_up_of_a_settled_message_changes_nothing(home: House) -> None:
@@ -455,7 +470,8 @@ async def test_a_failed_look_up_keeps_what_was_known(home: House) -> None:
 async def test_resolve(home: House, word: MessageStatus, status: str, reason: str | None) -> None:
     claim = await doubtful(home)
     await home.store.write(lambda tx: settling.resolve(tx, 1, word, now=START, policy=POLICY))
-    assert await home.rows("SELECT status, reason, look_up_at FROM messages") == [(status, reason, None)]
+    assert await home.rows("SELECT status, reason FROM messages") == [(status, reason)]
+    assert await next_doubt(home) is None
     if word is MessageStatus.QUEUED:
         assert [c.reference for c in await home.claim()] == [claim.reference]
 

@@ -143,6 +143,15 @@ def next_due_at(tx: Tx) -> datetime | None:
     return from_ms(due_at_ms)
 
 
+def bring_forward(tx: Tx, at: datetime) -> None:
+    """Nothing in line is due later than that."""
+    tx.execute(
+        """UPDATE messages SET due_at = ?1 WHERE status = 'queued' AND due_at > ?1 AND step IN (1, 2)
+           AND campaign_id IN (SELECT id FROM campaigns)""",
+        (to_ms(at),),
+    )
+
+
 def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, datetime]:
     """What a claim is made of: campaign, text with variables, their values, phone, due time.
 

@@ -29,6 +29,12 @@ class WriterStoppedError(StoreUnavailableError):
     """The writer has died: nothing will be stored until the process is started anew."""
 
 
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether SQLite could not do its work; otherwise it is the row, or our own doing."""
+    # What Python finds by itself, such as a text that is not UTF-8, has no code of SQLite's.
+    return isinstance(error, sqlite3.OperationalError) and hasattr(error, "sqlite_errorcode")
+
+
 class Tx:
     """What a unit of work gets: the open transaction, and a place for what must happen once it is on disk."""
 
@@ -102,17 +108,19 @@ def commit_batch(
     results: list[tuple[Any, BaseException | None]] = []
     tx = Tx(connection)
     execute = connection.execute
-    changes = connection.total_changes
+    wrote = False
     try:
         execute("BEGIN IMMEDIATE")
         for work in works:
             execute("SAVEPOINT unit")
+            changes = connection.total_changes
             callbacks = tx.count_callbacks()
             try:
                 results.append((work(tx), None))
-            except sqlite3.OperationalError:
-                raise  # disk full, I/O error: the whole transaction is in doubt
-            except Exception as error:  # noqa: BLE001 - handed to the caller, whose future raises it
+                wrote = wrote or connection.total_changes != changes
+            except Exception as error:
+                if is_of_the_disk(error):
+                    raise  # full, locked, I/O error: the whole transaction is in doubt
                 execute("ROLLBACK TO unit")
                 tx.take_callbacks(callbacks)
                 results.append((None, error))
@@ -130,7 +138,7 @@ def commit_batch(
         raise
     if hook:
         hook("after", works)
-    return Settled(results, tx.take_callbacks(), wrote=connection.total_changes != changes)
+    return Settled(results, tx.take_callbacks(), wrote=wrote)
 
 
 def _tell(units: Sequence[Unit[Any]], settled: Settled) -> None:

@@ -11,8 +11,12 @@ _MARK = "inbound_listed"
 
 def list_since(tx: Tx, now: datetime) -> datetime | None:
     """From when on to ask for inbound messages; None as long as nobody can have replied to anything."""
-    newest_listed = marks.get(tx, _MARK) or campaigns.first_launched_at(tx)
-    return None if newest_listed is None else rules.list_since(newest_listed, now)
+    newest_listed = marks.get(tx, _MARK)
+    if newest_listed is None:
+        if (launched_at := campaigns.first_launched_at(tx)) is None:
+            return None
+        newest_listed = launched_at - rules.LAUNCH_DOUBT
+    return rules.list_since(newest_listed, now)
 
 
 def listed(tx: Tx, newest_at: datetime, now: datetime) -> None:

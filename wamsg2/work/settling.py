@@ -136,7 +136,11 @@ def doubt(tx: Tx, message: Message, reason: str, now: datetime, policy: Policy) 
 
 
 def recover(tx: Tx, now: datetime, policy: Policy) -> int:
-    """At start: whatever was `sending` may have been accepted before the process died. How many were."""
+    """At start: whatever was `sending` may have been accepted before the process died. How many were.
+
+    What is due later than anything new would be was put off by a process that is gone, or by a clock that was wrong.
+    """
+    messages.bring_forward(tx, now + policy.delay)
     interrupted = messages.sending(tx)
     for message in interrupted:
         doubt(tx, message, "the process ended during the request", now, policy)

@@ -1,0 +1,184 @@
+"""What really happened, as nobody but the simulation knows it: the promises are judged by this."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+from tests.simulation.timeline import Moment
+from wamsg2 import model
+
+
+@dataclass(eq=False, slots=True)
+class Person:
+    """Somebody on WhatsApp, or not."""
+
+    index: int
+    name: str
+    written: str  #: as the team writes the number
+    number: str  #: as WhatsApp spells it
+    on_whatsapp: bool = True  #: otherwise what is sent to them is refused
+    works: bool = True  #: otherwise it is accepted, and fails later
+    contact_since: Moment | None = None
+    lid_told: Moment | None = None  #: when the daemon was told, beyond doubt, whose id the ``@lid`` is
+
+    @property
+    def chat_id(self) -> str:
+        """The chat id that has the number in it."""
+        return f"{self.number[1:]}@c.us"
+
+    @property
+    def lid(self) -> str:
+        """The chat id that hides the number."""
+        return f"77{self.index:013}@lid"
+
+
+@dataclass(eq=False, slots=True)
+class Campaign:
+    """A campaign, as the team sees it."""
+
+    name: str
+    answers: bool  #: has a Message 2
+    cancelled: bool = False
+    is_in_order: bool = True  #: no command on it has been cut off
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+
+    def text(self, person: Person, step: int) -> str:
+        """What the person must get, to the letter."""
+        return f"{step} of {self.name}: {person.name}, {self.name}-{person.index}"
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """A request that started."""
+
+    reference: str
+    person: Person
+    campaign: Campaign
+    step: int
+    started: Moment
+    server_at: datetime  #: what the process's clock said
+    refused: bool = False  #: the daemon was told that it certainly was not accepted
+
+
+class Stage(Enum):
+    """How far a message got."""
+
+    QUEUED = auto()
+    SENT = auto()
+    FAILED = auto()
+    DELIVERED = auto()
+    READ = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    """A message that the provider accepted."""
+
+    attempt: Attempt
+    text: str
+    queue_id: str
+    wa_id: str
+    accepted: Moment
+    visible_seconds: float  #: from then on look-ups find it
+    sent_at: datetime | None = None  #: the provider's word
+    told: Moment | None = None  #: when the daemon was told `sent_at`, beyond doubt
+    stage: Stage = Stage.QUEUED
+
+
+class Meaning(Enum):
+    """What somebody's words mean."""
+
+    REPLY = auto()
+    STOP = auto()
+    START = auto()
+
+
+class Shown(Enum):
+    """By what a webhook names its sender."""
+
+    ALL = auto()
+    NUMBER = auto()
+    LID = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Word:
+    """Something that somebody wrote to us."""
+
+    wa_id: str
+    person: Person
+    text: str
+    meaning: Meaning
+    wrote: Moment
+    written_at: datetime  #: whole seconds, by the provider's clock
+    quotes: Message | None
+    shown: Shown
+    listed_seconds: float = 0.0  #: from then on the provider lists it
+    taken: Moment | None = None  #: when the daemon had it on disk
+
+
+@dataclass(eq=False, slots=True)
+class Report:
+    """A webhook on a message of ours."""
+
+    message: Message
+    status: model.ReceiptStatus
+    shows_lid: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Touch:
+    """A reaction."""
+
+    wa_id: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The account of one run."""
+
+    people: list[Person] = field(default_factory=list)
+    campaigns: dict[str, Campaign] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    attempts_of: dict[str, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
+    messages: list[Message] = field(default_factory=list)
+    messages_of: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))
+    words: dict[str, Word] = field(default_factory=dict)
+    #: Seconds of each look-up of a reference that said "absent".
+    absences: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    #: When a person said that a reference may be sent again.
+    retried: dict[str, list[Moment]] = field(default_factory=lambda: defaultdict(list))
+    #: Whom (person, campaign) a person said no more of a campaign will reach.
+    given_up: set[tuple[int, str]] = field(default_factory=set)
+    #: When a person opted somebody out by hand.
+    by_hand: dict[int, list[Moment]] = field(default_factory=lambda: defaultdict(list))
+    #: Every event that was answered with 200: what it tells, and its body.
+    acknowledged: list[tuple[Moment, Word | Report | Touch, bytes]] = field(default_factory=list)
+    #: What must not happen in a process that nobody ends.
+    accidents: list[str] = field(default_factory=list)
+
+    def person(self, number: str) -> Person:
+        """Whose number this is, in either spelling."""
+        return next(p for p in self.people if number in (p.written, p.number))
+
+    def took(self, event: model.Event, moment: Moment) -> None:
+        """The daemon has an event on disk."""
+        match event.content:
+            case model.InboundMessage(message_id=wa_id):
+                self._took_word(self.words[wa_id], moment)
+            case model.Receipt(status=model.ReceiptStatus.SENT, reference=str(reference), occurred_at=datetime()):
+                for message in self.messages_of[reference]:
+                    message.told = message.told or moment
+            case _:
+                pass
+
+    def _took_word(self, word: Word, moment: Moment) -> None:
+        if word.taken:
+            return  # said again, it changes nothing
+        word.taken = moment
+        person = word.person
+        if word.meaning is Meaning.STOP and word.shown is not Shown.LID:
+            person.contact_since = person.contact_since or moment
+        if word.shown is Shown.ALL and person.contact_since:
+            person.lid_told = person.lid_told or moment
