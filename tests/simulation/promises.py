@@ -1,13 +1,11 @@
 """The promises P1 to P7, judged by what really happened and by what stands in the database."""
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
+from tests.simulation.evidence import CLAIM, Breach, Evidence, went_between, words_of
 from tests.simulation.ledger import Attempt, Meaning, Message, Person, Report, Shown, Stage, Touch, Word
 from tests.simulation.timeline import Moment, since_start
 from tests.simulation.world import World
@@ -17,49 +15,9 @@ from wamsg2.store import verify
 from wamsg2.store.times import from_ms
 from wamsg2.wassenger.events import parse
 
-#: A claim is so much older than its request at the most, and a command's opt-out overlooks one that is made.
-_CLAIM = timedelta(seconds=0.2)
 _MOMENT_SECONDS = 1e-6
 _RANK = {"sent": 1, "failed": 2, "delivered": 3, "read": 4}
 _STAGES = {"delivered": {Stage.DELIVERED, Stage.READ}, "read": {Stage.READ}, "failed": {Stage.FAILED}}
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A promise that was broken, and where to look in the trace."""
-
-    promise: str
-    what: str
-    person: Person | None = None
-    reference: str | None = None
-    at: Moment | None = None
-
-    @property
-    def about(self) -> list[tuple[str, Any]]:
-        """The facts of the trace's lines that tell of it."""
-        facts: list[tuple[str, Any]] = []
-        if self.person:
-            facts.append(("phone", self.person.written))
-        if self.reference:
-            facts.append(("reference", self.reference))
-        return facts
-
-    def __str__(self) -> str:
-        who = f" ({self.person.written})" if self.person else ""
-        return f"{self.promise}: {self.what}{who}"
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What the judges look at."""
-
-    world: World
-    connection: sqlite3.Connection
-    identities: dict[bytes, bytes] = field(default_factory=dict)  #: body -> identity, of what was looked at before
-
-    def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """From the database, as it is committed."""
-        return self.connection.execute(sql, parameters).fetchall()
 
 
 def at_most_once(evidence: Evidence) -> Iterator[Breach]:
@@ -133,31 +91,6 @@ def nothing_stale_is_resumed(evidence: Evidence) -> Iterator[Breach]:
                 yield Breach("pause", what, attempt.person, attempt.reference, attempt.started)
 
 
-def words_of(world: World) -> dict[int, list[Word]]:
-    """What each person wrote, in order."""
-    words: dict[int, list[Word]] = defaultdict(list)
-    for word in world.ledger.words.values():
-        words[word.person.index].append(word)
-    return words
-
-
-def went_between(world: World, message_1: Message, word: Word) -> tuple[datetime, datetime]:
-    """Within which times the daemon may believe that a Message 1 went out, when it decides about a reply.
-
-    Exactly when the provider said, if it had been told and no clock was ever wrong.
-    """
-    behind, started_at, sent_at = (
-        timedelta(seconds=world.timeline.behind_seconds),
-        message_1.attempt.server_at,
-        message_1.sent_at,
-    )
-    if sent_at is None:
-        return started_at - _CLAIM - behind, started_at
-    if message_1.told and word.taken and message_1.told < word.taken:
-        return sent_at - behind, sent_at
-    return min(started_at - _CLAIM, sent_at) - behind, max(started_at, sent_at)
-
-
 def _may_answer(world: World, word: Word, message_1: Message) -> bool:
     earliest, latest = went_between(world, message_1, word)
     behind = timedelta(seconds=world.timeline.behind_seconds)  # a reply is never later than its arrival
@@ -173,7 +106,7 @@ def nothing_after_an_opt_out(evidence: Evidence) -> Iterator[Breach]:
         person = attempt.person
         for moment in world.ledger.by_hand[person.index]:
             # Another process: what is claimed when it commits may still leave, within the moment of a claim.
-            late = attempt.started.seconds - moment.seconds > _CLAIM.total_seconds()
+            late = attempt.started.seconds - moment.seconds > CLAIM.total_seconds()
             if late and not any(w.meaning is Meaning.START for w in words[person.index]):
                 yield Breach("P3", "a request after an opt-out by hand", person, attempt.reference, attempt.started)
         stops = [

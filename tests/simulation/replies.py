@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
 
+from tests.simulation.evidence import Breach, Evidence, went_between, words_of
 from tests.simulation.ledger import Attempt, Campaign, Meaning, Message, Person, Report, Shown, Stage, Word
-from tests.simulation.promises import Breach, Evidence, went_between, words_of
 from tests.simulation.timeline import since_start
 from tests.simulation.world import World
 from wamsg2 import rules

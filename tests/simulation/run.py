@@ -12,8 +12,9 @@ import structlog
 from tests.simulation.contacts import Contacts, population
 from tests.simulation.courier import Courier
 from tests.simulation.daemon import CrashError
+from tests.simulation.evidence import Breach, Evidence
 from tests.simulation.host import Host
-from tests.simulation.promises import ALWAYS, Breach, Evidence, everything_ends
+from tests.simulation.promises import ALWAYS, everything_ends
 from tests.simulation.replies import no_reply_is_lost
 from tests.simulation.team import Team
 from tests.simulation.timeline import DAY_SECONDS, HOUR_SECONDS
