@@ -287,7 +287,7 @@ async def test_a_provider_that_ignores_the_page_is_not_asked_for_ever(
         provider.wrote("+34699999999", at=START + n * MINUTE, wa_id=f"A{n}")
     sent.clock.advance(3600)
     assert await catch_up.step() == CaughtUp(messages=2)
-    assert [page for _, page in provider.pages] == [0, 1]
+    assert [page for _, page in provider.pages] == [0, 1, 2]
 
 
 async def test_what_comes_in_meanwhile_shifts_the_pages_and_hides_nothing(
@@ -371,8 +371,59 @@ async def test_the_mark_outlives_the_process(sent: House, provider: Memory, catc
     provider.wrote(ONE, at=START + 5 * HOUR, wa_id="A1")
     sent.clock.advance(6 * 3600)
     await catch_up.step()
-    assert await of(sent, provider).step() == NOTHING
+    again = of(sent, provider)
+    assert await again.step() == NOTHING
+    assert provider.pages[-1][0] == START + 5 * HOUR - 26 * HOUR, "thoroughly after a start"
+    assert await again.step() == NOTHING
     assert provider.pages[-1][0] == START + 4 * HOUR
+
+
+async def test_what_a_phone_brings_after_a_long_time_offline_is_found(
+    sent: House, provider: Memory, catch_up: CatchUp
+) -> None:
+    """Written five hours ago, and in the list only now, far behind the newest message."""
+    provider.wrote("+34699999999", at=START + 10 * HOUR, wa_id="A2")
+    sent.clock.advance(10 * 3600)
+    await catch_up.step()
+    provider.wrote(ONE, at=START + 5 * HOUR, wa_id="A1")
+    sent.clock.advance(300)
+    assert await catch_up.step() == NOTHING, "an hour back is far enough at every interval"
+    catch_up.ask()  # as the watch does when the device is back
+    assert await catch_up.step() == CaughtUp(messages=1)
+    assert await catch_up.step() == NOTHING
+    provider.wrote(ONE, "and", at=START + 4 * HOUR, wa_id="A0")
+    sent.clock.advance(6 * 3600)
+    assert await catch_up.step() == CaughtUp(messages=1), "every six hours too"
+
+
+async def test_a_thorough_round_that_came_to_nothing_is_made_up_for(
+    sent: House, provider: Memory, catch_up: CatchUp
+) -> None:
+    provider.wrote("+34699999999", at=START + 10 * HOUR, wa_id="A1")
+    sent.clock.advance(10 * 3600)
+    await catch_up.step()
+    provider.broken_pages = {0}
+    catch_up.ask()
+    await catch_up.step()
+    provider.broken_pages = set()
+    await catch_up.step()
+    assert provider.pages[-1][0] == START - 16 * HOUR
+
+
+async def test_a_burst_between_two_pages_hides_nothing(sent: House, provider: Memory, catch_up: CatchUp) -> None:
+    """So many come in meanwhile that the second page is the first one again."""
+    for n in range(4):
+        provider.wrote("+34699999999", at=START + n * MINUTE, wa_id=f"A{n}")
+
+    def burst(page: int) -> None:
+        if page == 1:
+            for n in range(provider.size):
+                provider.wrote("+34699999999", at=START + HOUR + n * MINUTE, wa_id=f"B{n}")
+
+    provider.on_page = burst
+    sent.clock.advance(2 * 3600)
+    assert await catch_up.step() == CaughtUp(messages=4)
+    assert await catch_up.step() == CaughtUp(messages=provider.size)
 
 
 async def test_the_providers_time_moves_the_mark_and_ours_does_not(
@@ -522,7 +573,9 @@ async def test_no_answer_about_a_message_is_no_answer(sent: House, provider: Mem
     assert (catch_up.problem, catch_up.last_at) == ("receipts: HTTP 503", None)
     assert await sent.rows("SELECT status, look_ups FROM messages") == [("sent", 0)]
     provider.tell("delivered", reference, at=START)
-    assert await catch_up.step() == CaughtUp(receipts=1), "asked again in the next round"
+    assert await catch_up.step() == NOTHING
+    sent.clock.advance(600)
+    assert await catch_up.step() == CaughtUp(receipts=1), "asked again after the same time as before"
     assert catch_up.problem is None
 
 
@@ -540,6 +593,19 @@ async def test_a_message_of_which_the_provider_never_tells_does_not_hold_up_the_
         home.clock.advance(300)
         await catch_up.step()
     assert [status for *_, status in await home.statuses()] == ["sent", "delivered", "delivered"]
+
+
+async def test_a_provider_that_answers_nothing_is_not_asked_about_every_message(
+    home: House, provider: Memory, catch_up: CatchUp
+) -> None:
+    phones = [f"+3460000{n:04}" for n in range(8)]
+    await home.campaign(*phones)
+    for n in range(8):
+        claim = await home.send_one()
+        provider.reports[claim.reference] = Absent() if n == 2 else Unknown("HTTP 503")
+    home.clock.advance(600)
+    assert await catch_up.step() == CaughtUp(problem="receipts: HTTP 503")
+    assert len(provider.questions) == 6, "three in a row"
 
 
 async def test_receipts_are_asked_for_even_where_no_list_can_be_had(

@@ -24,8 +24,11 @@ log = structlog.get_logger()
 
 #: A list that is longer than this is read again from its beginning next time.
 _MOST_PAGES = 1000
-#: So many questions about single messages in one round.
+#: So many questions about single messages in one round, and so many in a row without an answer.
 _MOST_QUESTIONS = 100
+_MOST_UNANSWERED = 3
+#: A page of nothing but known messages is the end, unless a burst came in between and pushed them there.
+_MOST_KNOWN_PAGES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,13 @@ class CatchUp:
         self._interval_seconds = interval_seconds or math.inf
         self._gap_seconds = gap_seconds
         self._bell = Bell()
+        self._thorough_from: datetime | None = None  # None: the next round is a thorough one
         self.last_at: datetime | None = None  #: when a round last came to its end
         self.problem: str | None = None  #: why the last one did not
 
     def ask(self) -> None:
-        """Start a round soon."""
+        """Start a thorough round soon."""
+        self._thorough_from = None
         self._bell.ring()
 
     async def run(self) -> None:
@@ -84,13 +89,19 @@ class CatchUp:
 
     async def step(self) -> CaughtUp:
         """One round; it never raises for what the provider or the disk do."""
+        now = self._clock.now()
+        thoroughly = self._thorough_from is None or now >= self._thorough_from
+        if thoroughly:  # before the first page: who asks meanwhile wants another
+            self._thorough_from = now + rules.LIST_THOROUGHLY_EVERY
         try:
-            inbound = await self._inbound()
+            inbound = await self._inbound(now, thoroughly=thoroughly)
             reports = await self._reports()
         except WriterStoppedError:
             raise
         except StoreUnavailableError as error:
             inbound = reports = CaughtUp(problem=str(error))
+        if inbound.problem and thoroughly:
+            self._thorough_from = None
         done = CaughtUp(inbound.messages, reports.receipts, inbound.problem or reports.problem)
         self.problem = done.problem
         if done.problem is None:
@@ -101,16 +112,17 @@ class CatchUp:
 
     # --- what people wrote ---
 
-    async def _inbound(self) -> CaughtUp:
-        since = await self._store.write(partial(catching_up.list_since, now=self._clock.now()))
+    async def _inbound(self, now: datetime, *, thoroughly: bool) -> CaughtUp:
+        since = await self._store.write(partial(catching_up.list_since, now=now, thoroughly=thoroughly))
         if since is None:
             return CaughtUp()
-        found, seen, newest = 0, set[str](), list[datetime]()
+        found, seen, newest, known_pages = 0, set[str](), list[datetime](), 0
         for number in range(_MOST_PAGES):
             page = await self._history.inbound(since, number)
             if isinstance(page, Unknown):
                 return CaughtUp(found, problem=f"inbound messages: {page.reason}")
-            if seen.issuperset(page.ids):  # the end, or a provider that gives one page for ever
+            known_pages = known_pages + 1 if seen.issuperset(page.ids) else 0
+            if not page.ids or known_pages == _MOST_KNOWN_PAGES:  # or a provider that gives one page for ever
                 break
             seen.update(page.ids)
             newest += [page.newest_at] if page.newest_at else []
@@ -131,18 +143,25 @@ class CatchUp:
     # --- how far our messages got ---
 
     async def _reports(self) -> CaughtUp:
-        unit = partial(messages.unreported, now=self._clock.now(), most=_MOST_QUESTIONS)
-        found = 0
-        for silent in await self._store.write(unit):
+        silences = partial(messages.unreported, now=self._clock.now(), most=_MOST_QUESTIONS)
+        found, unanswered, problem = 0, 0, None
+        for silent in await self._store.write(silences):
             report = await self._history.report(silent.reference)
-            if isinstance(report, Unknown):
-                return CaughtUp(receipts=found, problem=f"receipts: {report.reason}")
-            if isinstance(report, Absent):
-                log.warning("message.missing", message_id=silent.message_id)
-            else:
-                found += await self._take([report])
+            match report:
+                case Unknown(reason):
+                    problem = f"receipts: {reason}"
+                case Absent():
+                    log.warning("message.missing", message_id=silent.message_id)
+                case Event():
+                    found += await self._take([report])
+            # Put off without an answer too: one of which the provider cannot tell is not to stand before all others.
+            is_answered = not isinstance(report, Unknown)
             now = self._clock.now()
             ask_at = rules.next_question(silent.look_ups, silent.sent_at, now, self._policy.window)
-            await self._store.write(partial(messages.asked, message_id=silent.message_id, ask_at=ask_at))
+            unit = partial(messages.asked, message_id=silent.message_id, ask_at=ask_at, is_answered=is_answered)
+            await self._store.write(unit)
+            unanswered = 0 if is_answered else unanswered + 1
+            if unanswered == _MOST_UNANSWERED:
+                break
             await asyncio.sleep(self._gap_seconds)
-        return CaughtUp(receipts=found)
+        return CaughtUp(receipts=found, problem=problem)

@@ -138,6 +138,17 @@ def _is_frill(character: str) -> bool:
     return character.isspace() or unicodedata.category(character)[0] in "PSCM"
 
 
+def consent_time(written_at: datetime | None, arrived_at: datetime) -> datetime:
+    """When a word of consent was written, to be compared with other such words.
+
+    By the provider's clock even where that is ahead of ours: our arrivals would put a STOP before the START that
+    it takes back. A time over a day ahead is nobody's clock.
+    """
+    if written_at is None or written_at - arrived_at > timedelta(days=1):
+        return arrived_at
+    return written_at
+
+
 def consent_applies(written_at: datetime, last_written_at: datetime | None, consent: Consent) -> bool:
     """Whether a word changes anything: the latest written one holds, in a tie the opt-out."""
     if last_written_at is None or written_at > last_written_at:
@@ -213,18 +224,23 @@ def next_question(look_ups: int, sent_at: datetime, now: datetime, window: timed
 
 #: Lists of the provider may lag behind, and messages come with the times of other clocks.
 _LIST_OVERLAP = timedelta(hours=1)
+#: A phone that was offline brings what was written meanwhile, with its old times, behind what is listed already.
+_THOROUGH_LIST_OVERLAP = timedelta(hours=26)
 #: An event that is older may not be known any more, and would be taken in a second time.
 _LIST_AT_MOST = timedelta(days=7)
+#: So often the list is read thoroughly.
+LIST_THOROUGHLY_EVERY = timedelta(hours=6)
 
 
 #: At the first launch only our own clock can say how far back to ask, and it may be wrong by hours.
 LAUNCH_DOUBT = timedelta(days=1)
 
 
-def list_since(newest_listed: datetime, now: datetime) -> datetime:
+def list_since(newest_listed: datetime, now: datetime, *, thoroughly: bool = False) -> datetime:
     """From when on to ask for inbound messages, where earlier lists reached up to `newest_listed`."""
+    overlap = _THOROUGH_LIST_OVERLAP if thoroughly else _LIST_OVERLAP
     # In this order: a message of the year one is not a reason to fail.
-    return max(newest_listed, now - _LIST_AT_MOST + _LIST_OVERLAP) - _LIST_OVERLAP
+    return max(newest_listed, now - _LIST_AT_MOST + overlap) - overlap
 
 
 def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:

@@ -680,8 +680,9 @@ def test_contact_show(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA, name="autumn")
     went_out(wamsg2, ANA)
     wamsg2.sql(
-        """INSERT INTO interactions (contact_id, campaign_id, type, outcome, text, wa_id, reply_at, received_at)
-           VALUES (1, 1, 'text', 'opt_out', 'STOP it', 'w1', ?1, ?1)""",
+        """INSERT INTO interactions (contact_id, campaign_id, type, outcome, text, wa_id, reply_at, written_at,
+                                     received_at)
+           VALUES (1, 1, 'text', 'opt_out', 'STOP it', 'w1', ?1, ?1, ?1)""",
         NOW_MS,
     )
     lines = wamsg2("contact", "show", "+34 600-000-001").out.splitlines()
@@ -800,9 +801,9 @@ def test_a_reply_that_waited_is_decided(wamsg2: CommandLine, resolution: str, ou
     doubted(wamsg2)
     wamsg2.sql(
         """INSERT INTO interactions (contact_id, campaign_id, message_id, type, outcome, text, wa_id, reply_at,
-                                     received_at)
+                                     written_at, received_at)
            SELECT contact_id, campaign_id, id, 'text', 'waiting_for_message_1', 'yes', 'w1', attempted_at + 1,
-                  attempted_at + 1 FROM messages"""
+                  attempted_at + 1, attempted_at + 1 FROM messages"""
     )
     wamsg2("message", "resolve", "1", resolution)
     assert wamsg2.sql("SELECT outcome FROM interactions") == [(outcome,)]

@@ -53,8 +53,8 @@ def connection() -> Iterator[sqlite3.Connection]:
     )
     made.execute(
         """INSERT INTO interactions (event_id, contact_id, campaign_id, message_id, type, outcome, text, wa_id,
-                                     sender_chat, reply_at, received_at)
-           SELECT id, id, 1, id, 'text', 'message_2_exists', '', '', id || '@lid', id, id FROM contacts"""
+                                     sender_chat, reply_at, written_at, received_at)
+           SELECT id, id, 1, id, 'text', 'message_2_exists', '', '', id || '@lid', id, id, id FROM contacts"""
     )
     made.execute(
         """INSERT INTO waiting_receipts (status, reference, queue_id, wa_id, chat_ids, received_at)
@@ -98,7 +98,7 @@ def add_event(tx: Tx, source: EventSource) -> int | None:
 
 
 RECEIPT = Receipt(ReceiptStatus.READ, None, "q5001", "w5001", START)
-REPLY = Interaction(5, 5, "text", "yes", "w", None, None, "5@lid", START, START)
+REPLY = Interaction(5, 5, "text", "yes", "w", None, None, "5@lid", START, START, START)
 HOT: dict[str, Callable[[Tx], object]] = {
     "next_in_line": lambda tx: messages.next_in_line(tx, START),
     "next_in_line, nothing due": lambda tx: messages.next_in_line(tx, START - timedelta(days=99_999)),
@@ -116,10 +116,11 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "receive_receipt": lambda tx: settling.receive_receipt(tx, RECEIPT, now=START, policy=Policy()),
     "waiting_for": lambda tx: interactions.waiting_for(tx, 5),
     "unmatched_from": lambda tx: interactions.unmatched_from(tx, "5@lid"),
+    "unmatched_numbers": lambda tx: interactions.unmatched_numbers(tx, "5@lid"),
     "record": lambda tx: interactions.add(tx, REPLY, Decision(ReplyOutcome.MESSAGE_2_EXISTS, 1, 5)),
     "next_doubt": lambda tx: messages.next_doubt(tx, START),
     "unreported": lambda tx: messages.unreported(tx, START, 100),
-    "asked": lambda tx: messages.asked(tx, 3, START),
+    "asked": lambda tx: messages.asked(tx, 3, START, is_answered=True),
     "add event": lambda tx: add_event(tx, EventSource.WEBHOOK),
     "add event found by asking": lambda tx: add_event(tx, EventSource.CATCH_UP),
     "list_since, never listed": lambda tx: catching_up.list_since(tx, START),

@@ -40,7 +40,8 @@ def message(**changes: object) -> dict[str, object]:
 
 
 def interaction(**changes: object) -> dict[str, object]:
-    return {"type": "text", "outcome": "reaction", "text": "", "wa_id": "", "reply_at": 0, "received_at": 0} | changes
+    usual = {"type": "text", "outcome": "reaction", "text": "", "wa_id": "", "reply_at": 0, "written_at": 0}
+    return usual | {"received_at": 0} | changes
 
 
 def event(**changes: object) -> dict[str, object]:

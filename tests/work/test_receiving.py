@@ -199,7 +199,7 @@ async def test_unknown_contact(home: House) -> None:
     assert await home.receive(inbound(STRANGER, at=START, wa_id="A1")) == "accepted"
     assert await home.outcomes() == ["unknown_contact"]
     rows = await home.rows("SELECT contact_id, sender_phone, sender_chat FROM interactions")
-    assert rows == [(None, STRANGER, "34699999999@c.us")]
+    assert rows == [(None, STRANGER, "934699999999@lid")]
     assert await home.rows("SELECT value FROM totals WHERE name = 'unmatched'") == [(1,)]
 
 
@@ -563,13 +563,62 @@ async def test_start_lets_campaigns_reach_them_again(home: House) -> None:
         pytest.param([("STOP", 10), ("START", 5), ("STOP", 0)], True, id="again, backwards"),
     ],
 )
-async def test_the_last_written_word_holds(home: House, words: list[tuple[str, int]], *, ends_out: bool) -> None:
+@pytest.mark.parametrize("wrong_seconds", [0, -3600, 3600], ids=["our clock is right", "is behind", "is ahead"])
+async def test_the_last_written_word_holds(
+    home: House, words: list[tuple[str, int]], wrong_seconds: int, *, ends_out: bool
+) -> None:
     await home.campaign(ONE)
     await home.send_one()
     home.clock.advance(60)
+    home.clock.step_wall(wrong_seconds)
     for n, (word, seconds) in enumerate(words):
         await home.receive(inbound(ONE, word, at=START + timedelta(seconds=seconds), wa_id=f"A{n}"))
     assert await opted_out(home) == [ends_out]
+
+
+@pytest.mark.parametrize("from_nowhere", [{"timestamp": None, "date": "2999-01-01T00:00:00Z"}, {"timestamp": 32e9}])
+async def test_a_start_out_of_the_far_future_does_not_outlast_a_stop(
+    home: House, from_nowhere: dict[str, Any]
+) -> None:
+    await home.campaign(ONE)
+    await home.receive(inbound(ONE, "START", at=START, wa_id="A1", **from_nowhere))
+    home.clock.advance(10)
+    await home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A2"))
+    assert await opted_out(home) == [True]
+
+
+async def test_words_of_a_lid_are_ordered_by_the_providers_clock_too(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one()
+    home.clock.step_wall(-3600)
+    for n, (word, seconds) in enumerate((("STOP", 10), ("START", 0))):
+        await home.receive(inbound_from_lid(LID, word, at=START + timedelta(seconds=seconds), wa_id=f"A{n}"))
+    await home.receive(ack("read", at=START, wa_id=wa_id_of(1), number=ONE, lid=LID))
+    assert await home.outcomes() == ["opt_out", "opt_in"]
+    assert await opted_out(home) == [True]
+
+
+async def test_a_decision_by_hand_holds_against_every_word_before_it(home: House) -> None:
+    """Our clock is an hour behind, so that by the provider's the STOP is later."""
+    await home.campaign(ONE)
+    home.clock.step_wall(-3600)
+    await home.receive(inbound(ONE, "STOP", at=START, wa_id="A1"))
+    await home.store.write(lambda tx: consent.opt_in_number(tx, ONE, home.clock.now()))
+    assert await opted_out(home) == [False]
+    await home.receive(inbound(ONE, "STOP", at=START, wa_id="A0"))
+    assert await opted_out(home) == [True], "in one second the opt-out holds"
+
+
+async def test_a_stop_from_a_lid_that_once_came_with_a_number(home: House) -> None:
+    """The number was imported after that, so nobody has learned the id."""
+    lid = f"9{ONE.lstrip('+')}@lid"
+    await home.receive(inbound(ONE, "hello", at=START, wa_id="A1"))
+    await home.campaign(ONE)
+    await home.receive(inbound_from_lid(lid, "STOP", at=START, wa_id="A2"))
+    assert await opted_out(home) == [True]
+    assert [status for *_, status in await home.statuses()] == ["cancelled"]
+    assert await home.outcomes() == ["no_recent_message_1", "opt_out"]
+    assert await home.rows("SELECT chat_id FROM chat_ids") == [(lid,)]
 
 
 async def test_an_opt_out_by_hand(home: House) -> None:

@@ -21,6 +21,7 @@ class Interaction:
     sender_phone: str | None
     sender_chat: str | None
     reply_at: datetime
+    written_at: datetime
     received_at: datetime
 
 
@@ -38,8 +39,8 @@ def add(tx: Tx, interaction: Interaction, decision: Decision) -> int:
     """Store an interaction with its outcome; its id."""
     row = tx.execute(
         """INSERT INTO interactions (event_id, contact_id, campaign_id, message_id, type, outcome, text, wa_id,
-                                     quoted_id, sender_phone, sender_chat, reply_at, received_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
+                                     quoted_id, sender_phone, sender_chat, reply_at, written_at, received_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id""",
         (
             interaction.event_id,
             interaction.contact_id,
@@ -53,6 +54,7 @@ def add(tx: Tx, interaction: Interaction, decision: Decision) -> int:
             interaction.sender_phone,
             interaction.sender_chat,
             to_ms(interaction.reply_at),
+            to_ms(interaction.written_at),
             to_ms(interaction.received_at),
         ),
     ).fetchone()
@@ -72,14 +74,22 @@ def waiting_for(tx: Tx, message_1_id: int) -> list[WaitingReply]:
 def unmatched_from(tx: Tx, chat_id: str) -> list[tuple[int, Interaction]]:
     """Id and content of what an unknown sender wrote from this chat id, oldest first."""
     rows = tx.execute(
-        """SELECT id, event_id, type, text, wa_id, quoted_id, sender_phone, sender_chat, reply_at, received_at
-           FROM interactions WHERE sender_chat = ? AND outcome = 'unknown_contact' ORDER BY reply_at, id""",
+        """SELECT id, event_id, type, text, wa_id, quoted_id, sender_phone, sender_chat,
+                  reply_at, written_at, received_at
+           FROM interactions WHERE sender_chat = ? AND outcome = 'unknown_contact' ORDER BY written_at, id""",
         (chat_id,),
     ).fetchall()
-    return [
-        (r[0], Interaction(r[1], None, r[2], r[3], r[4], r[5], r[6], r[7], from_ms(r[8]), from_ms(r[9])))
-        for r in rows
-    ]
+    return [(row[0], Interaction(row[1], None, *row[2:8], *map(from_ms, row[8:]))) for row in rows]
+
+
+def unmatched_numbers(tx: Tx, chat_id: str) -> list[str]:
+    """Under which numbers an unknown sender wrote from this chat id."""
+    rows = tx.execute(
+        """SELECT DISTINCT sender_phone FROM interactions
+           WHERE sender_chat = ? AND outcome = 'unknown_contact' AND sender_phone IS NOT NULL""",
+        (chat_id,),
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decision, now: datetime) -> None:

@@ -321,9 +321,9 @@ def unreported(tx: Tx, now: datetime, most: int) -> list[Unreported]:
     return [Unreported(r[0], r[1], r[2], from_ms(r[3])) for r in rows]
 
 
-def asked(tx: Tx, message_id: int, ask_at: datetime | None) -> None:
+def asked(tx: Tx, message_id: int, ask_at: datetime | None, *, is_answered: bool) -> None:
     """Note a question about a `sent` message, and when to ask the next one, if ever."""
     tx.execute(
-        "UPDATE messages SET look_ups = look_ups + 1, look_up_at = ? WHERE id = ? AND status = 'sent'",
-        (to_ms(ask_at), message_id),
+        "UPDATE messages SET look_ups = look_ups + ?, look_up_at = ? WHERE id = ? AND status = 'sent'",
+        (is_answered, to_ms(ask_at), message_id),
     )

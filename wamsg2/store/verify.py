@@ -62,9 +62,9 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         WHERE o.outcome = 'opt_out' AND m.status NOT IN ('queued', 'cancelled')
           -- the commit itself leaves no time behind: it follows the decision by far less than this
           AND m.attempted_at > coalesce(o.decided_at, o.received_at) + :tolerance_ms
-          AND NOT (c.opted_out = 0 AND c.consent_at > o.reply_at)  -- taken back since, maybe by hand
+          AND NOT (c.opted_out = 0 AND c.consent_at >= o.written_at)  -- taken back since, maybe by hand
           AND NOT EXISTS (SELECT 1 FROM interactions n WHERE n.contact_id = m.contact_id AND n.outcome = 'opt_in'
-                          AND n.reply_at > o.reply_at AND n.received_at <= m.attempted_at)"""),
+                          AND n.written_at > o.written_at AND n.received_at <= m.attempted_at)"""),
     ("P3", "a queued message to a contact who has opted out", """
         SELECT 'message ' || m.id FROM messages m JOIN contacts c ON c.id = m.contact_id
         WHERE m.status = 'queued' AND c.opted_out = 1"""),

@@ -233,10 +233,11 @@ def _receipt(
     reference = text(message.get("reference")) or text(data.get("reference"))
     if not (queue_id or wa_id or reference):
         return Ignored("no message id"), ()
-    receipt = Receipt(
-        status, reference, queue_id, wa_id, _receipt_time(status, envelope, message), failure_reason(message), person
-    )
-    return receipt, (queue_id, wa_id, reference, status.value)
+    at = _receipt_time(status, envelope, message)
+    receipt = Receipt(status, reference, queue_id, wa_id, at, failure_reason(message), person)
+    # When it was sent is news: what a look-up found in the provider's queue was told without a time.
+    sent_at = at.isoformat() if at and status is ReceiptStatus.SENT else None
+    return receipt, (queue_id, wa_id, reference, status.value, sent_at)
 
 
 def receipt_status(message: JsonObject) -> ReceiptStatus | None:

@@ -9,14 +9,15 @@ from wamsg2.store.writer import Tx
 _MARK = "inbound_listed"
 
 
-def list_since(tx: Tx, now: datetime) -> datetime | None:
-    """From when on to ask for inbound messages; None as long as nobody can have replied to anything."""
-    newest_listed = marks.get(tx, _MARK)
-    if newest_listed is None:
-        if (launched_at := campaigns.first_launched_at(tx)) is None:
-            return None
-        newest_listed = launched_at - rules.LAUNCH_DOUBT
-    return rules.list_since(newest_listed, now)
+def list_since(tx: Tx, now: datetime, *, thoroughly: bool = False) -> datetime | None:
+    """From when on to ask for inbound messages; None as long as nobody can have replied to anything.
+
+    Thoroughly: also for what may have come late, behind messages that are listed already.
+    """
+    if newest_listed := marks.get(tx, _MARK):
+        return rules.list_since(newest_listed, now, thoroughly=thoroughly)
+    launched_at = campaigns.first_launched_at(tx)
+    return rules.list_since(launched_at - rules.LAUNCH_DOUBT, now) if launched_at else None
 
 
 def listed(tx: Tx, newest_at: datetime, now: datetime) -> None:

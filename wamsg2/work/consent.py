@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from wamsg2.model import WamsgError
+from wamsg2.model import Contact, WamsgError
 from wamsg2.store import contacts, messages
 from wamsg2.store.writer import Tx
 
@@ -15,7 +15,8 @@ def opt_out(tx: Tx, contact_id: int, written_at: datetime) -> int:
 
 def opt_out_number(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     """Opt a number out, known or not: an unknown one is kept, so that no import reaches it."""
-    return opt_out(tx, contacts.add(tx, phone, phone_key, now), now)
+    contact_id = contacts.add(tx, phone, phone_key, now)
+    return opt_out(tx, contact_id, _by_hand(contacts.by_id(tx, contact_id), now))
 
 
 def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
@@ -26,4 +27,9 @@ def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
     """
     if (contact := contacts.by_phone_key(tx, phone_key)) is None:
         raise WamsgError("there is no contact with this number")
-    contacts.set_consent(tx, contact.id, opted_out=False, written_at=now)
+    contacts.set_consent(tx, contact.id, opted_out=False, written_at=_by_hand(contact, now))
+
+
+def _by_hand(contact: Contact | None, now: datetime) -> datetime:
+    """What a person decides comes after every word heard so far, whatever our clock says."""
+    return max(now, contact.consent_at or now) if contact else now

@@ -2,7 +2,7 @@
 
 from wamsg2 import phone
 from wamsg2.model import Contact, Sender
-from wamsg2.store import contacts
+from wamsg2.store import contacts, interactions
 from wamsg2.store.writer import Tx
 
 
@@ -17,11 +17,20 @@ def phone_of(sender: Sender) -> str | None:
     return sender.phone or next(filter(None, map(phone_of_chat, sender.chat_ids)), None)
 
 
+def chat_of(sender: Sender) -> str | None:
+    """The chat id to know a stranger by later: rather one that does not only repeat the number."""
+    return min(sender.chat_ids, key=lambda chat_id: phone_of_chat(chat_id) is not None, default=None)
+
+
 def identify(tx: Tx, sender: Sender, quoted_id: str | None) -> Contact | None:
     """The contact of the quoted message, else of a known chat id, else of the number in any spelling [reply 2]."""
     number = phone_of(sender)
     phone_key = phone.key(number) if number else None
-    return contacts.find(tx, provider_id=quoted_id, chat_ids=sender.chat_ids, phone_key=phone_key)
+    if contact := contacts.find(tx, provider_id=quoted_id, chat_ids=sender.chat_ids, phone_key=phone_key):
+        return contact
+    # A number that they once wrote under may have been imported since.
+    numbers = (number for chat_id in sender.chat_ids for number in interactions.unmatched_numbers(tx, chat_id))
+    return next(filter(None, (contacts.by_phone_key(tx, phone.key(number)) for number in numbers)), None)
 
 
 def learn(tx: Tx, contact: Contact, sender: Sender) -> list[str]:

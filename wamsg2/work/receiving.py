@@ -91,6 +91,7 @@ def _receive_message(
     tx: Tx, inbound: InboundMessage, event_id: int, *, arrived_at: datetime, policy: Policy, signals: Signals
 ) -> Sequence[Recorded]:
     reply_at = rules.reply_time(inbound.written_at, arrived_at)
+    written_at = rules.consent_time(inbound.written_at, arrived_at)
     contact = people.identify(tx, inbound.sender, inbound.quoted_id)
     if contact is None and rules.consent_word(inbound.text) is rules.Consent.OPT_OUT:
         contact = _stranger(tx, inbound.sender, arrived_at)
@@ -102,13 +103,14 @@ def _receive_message(
         inbound.message_id,
         inbound.quoted_id,
         people.phone_of(inbound.sender),
-        next(iter(inbound.sender.chat_ids), None),
+        people.chat_of(inbound.sender),
         reply_at,
+        written_at,
         arrived_at,
     )
     if contact is None:
         return [_record(tx, interaction, Decision(ReplyOutcome.UNKNOWN_CONTACT))]
-    reply = Reply(inbound.text, inbound.quoted_id, reply_at, arrived_at)
+    reply = Reply(inbound.text, inbound.quoted_id, reply_at, written_at, arrived_at)
     # In the order of writing: what they wrote before we knew this id of theirs comes first.
     contact = replying.meet(tx, contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
     decisions = replying.answer(tx, contact, reply, policy=policy, now=arrived_at, signals=signals)
@@ -131,8 +133,9 @@ def _receive_reaction(tx: Tx, reaction: Reaction, event_id: int, arrived_at: dat
         reaction.message_id,
         reaction.message_id,
         people.phone_of(reaction.sender),
-        next(iter(reaction.sender.chat_ids), None),
+        people.chat_of(reaction.sender),
         rules.reply_time(reaction.reacted_at, arrived_at),
+        rules.consent_time(reaction.reacted_at, arrived_at),
         arrived_at,
     )
     message = messages.by_provider_ids(tx, reference=None, queue_id=None, wa_id=reaction.message_id)

@@ -21,6 +21,7 @@ class Reply:
     text: str
     quoted_id: str | None
     reply_at: datetime
+    written_at: datetime  #: as `reply_at`, but by the provider's clock alone: for words of consent
     received_at: datetime
 
 
@@ -32,7 +33,7 @@ def answer(
     decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
     consent = rules.consent_word(reply.text)
     if consent is not None:
-        outcome = _change_consent(tx, contact, consent, reply.reply_at, signals)
+        outcome = _change_consent(tx, contact, consent, reply.written_at, signals)
         decisions = rules.with_outcome(decisions, outcome)
     elif contact.opted_out:
         decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
@@ -78,7 +79,7 @@ def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) ->
     for waiting in interactions.waiting_for(tx, message_1.id):
         if (contact := contacts.by_id(tx, message_1.contact_id)) is None:
             return
-        reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.received_at)
+        reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.reply_at, waiting.received_at)
         quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
         decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
         # Where every open campaign is answered, the others have decided about this reply on their own.
@@ -101,7 +102,9 @@ def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datet
     """
     for chat_id in people.learn(tx, contact, sender):
         for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id):
-            reply = Reply(unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.received_at)
+            reply = Reply(
+                unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.written_at, unmatched.received_at
+            )
             first, *others = answer(tx, contact, reply, policy=policy, now=now, signals=signals)
             interactions.set_decision(tx, interaction_id, contact.id, first, now)
             for decision in others:

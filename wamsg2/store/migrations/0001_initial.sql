@@ -114,6 +114,7 @@ CREATE TABLE interactions (
     sender_phone  TEXT,
     sender_chat   TEXT,
     reply_at      INTEGER NOT NULL,
+    written_at    INTEGER NOT NULL,    -- the same by the provider's clock alone, which may be ahead of ours
     received_at   INTEGER NOT NULL,
     decided_at    INTEGER,             -- where that was later than its arrival
     CHECK (outcome <> 'unknown_contact' OR contact_id IS NULL),
