@@ -614,7 +614,7 @@ MACHINE = settings(
 
 
 def test_promises() -> None:
-    run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=250))
+    run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=150))
 
 
 @pytest.mark.soak
