@@ -414,6 +414,23 @@ async def test_recover_doubts_what_was_sending_and_nothing_else(home: House) -> 
     assert await next_doubt(home) is not None
 
 
+async def test_recover_begins_the_look_ups_anew(home: House) -> None:
+    """Killed again and again, a process would otherwise wait ever longer, and prove nothing."""
+    await home.campaign("+34600000001", "+34600000002")
+    for _ in range(2):
+        await home.send_one(Uncertain("reset"))
+    await home.store.write(
+        lambda tx: messages.looked_up(tx, 1, absent_since=START, look_up_at=START + timedelta(minutes=10))
+    )
+    soon = START + timedelta(seconds=1)
+    await home.store.write(lambda tx: messages.looked_up(tx, 2, absent_since=None, look_up_at=soon))
+    await home.store.write(lambda tx: settling.recover(tx, START, POLICY))
+    assert await home.rows("SELECT look_ups, absent_since, look_up_at FROM messages ORDER BY id") == [
+        (0, None, to_ms(START + timedelta(seconds=5))),
+        (0, None, to_ms(soon)),
+    ]
+
+
 async def test_recover_waits_for_nothing_that_a_process_before_put_off(home: House) -> None:
     """A minute after a 429, or a day by a clock that was wrong: all is due as if it were new."""
     await home.campaign(*(f"+3460000000{n}" for n in range(1, 5)))

@@ -299,6 +299,15 @@ def next_doubt(tx: Tx, now: datetime) -> tuple[Doubt | None, datetime | None]:
     return Doubt(row[0], row[1], row[2], from_ms(row[3]), from_ms(row[4]), row[5]), due_at
 
 
+def look_up_anew(tx: Tx, by: datetime) -> None:
+    """Every uncertain message begins its row of look-ups again, with one by then."""
+    tx.execute(
+        """UPDATE messages SET look_ups = 0, absent_since = NULL, look_up_at = min(look_up_at, ?)
+           WHERE status = 'uncertain'""",
+        (to_ms(by),),
+    )
+
+
 def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up_at: datetime) -> None:
     """Note a look-up that settled nothing, and when to look again."""
     tx.execute(

@@ -139,8 +139,10 @@ def recover(tx: Tx, now: datetime, policy: Policy) -> int:
     """At start: whatever was `sending` may have been accepted before the process died. How many were.
 
     What is due later than anything new would be was put off by a process that is gone, or by a clock that was wrong.
+    Proofs of absence begin anew, and so do their look-ups: the waits between them had grown in vain.
     """
     messages.bring_forward(tx, now + policy.delay)
+    messages.look_up_anew(tx, now + rules.next_look_up(0, policy.resend_after))
     interrupted = messages.sending(tx)
     for message in interrupted:
         doubt(tx, message, "the process ended during the request", now, policy)
