@@ -292,7 +292,7 @@ class World(RuleBasedStateMachine):
         is_contact = bool(self.rows("SELECT 1 FROM contacts WHERE phone = ?", who))
         lid_known = bool(self.rows("SELECT 1 FROM chat_ids WHERE chat_id = ?", self.lid(who)))
         word = Word(written_at, out, known=lid_known if by.phone is None else out or is_contact)
-        if by.phone is None or word.known:
+        if word.known or self.lid(who) in by.chat_ids:  # by the id it is found when that is known some day
             self.words[who].append(word)
         content = InboundMessage(f"W{self.number()}", by, "text", "STOP" if out else "START", None, written_at)
         self.receive("message:in:new", content, source)
