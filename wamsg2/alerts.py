@@ -1,0 +1,156 @@
+"""What an operator has to know: facts in; conditions, occurrences and the words for them out. No clock, no I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from wamsg2.model import Finding, Notification, NotificationState
+
+#: What nobody took for so long is given up.
+GIVE_UP_AFTER = timedelta(days=3)
+#: So many notifications may wait for their receiver; of more, the oldest are given up.
+MOST_WAITING = 1000
+#: Seconds between two tries to deliver: the first time, and at the most.
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 5.0, 3600.0
+#: The disk is well again with so much more than the least: a figure that swings around it is told once.
+_DISK_WELL = 1.25
+_MIB = 1024 * 1024
+
+
+class Kind(StrEnum):
+    """What can be told."""
+
+    # Conditions: raised, and some day cleared.
+    HELD = "held"  #: nothing is sent, for longer than a back-off takes
+    DEVICE_LOST = "device_lost"  #: the device cannot send
+    WEBHOOK_WRONG = "webhook_wrong"  #: the provider does not tell us what we need, and we could not put it right
+    UNCERTAIN = "uncertain"  #: messages are in doubt, and only a person can settle them
+    DISK_LOW = "disk_low"  #: the database's file system is nearly full
+    # Occurrences.
+    WEBHOOK_DISABLED = "webhook_disabled"  #: the provider had stopped telling us
+    DATABASE_FAILED = "database_failed"  #: the disk refused writes; told when it takes them again
+    CAMPAIGN_COMPLETED = "campaign_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The configurable part."""
+
+    held: timedelta = timedelta(seconds=60)  #: sending must be held, or not, for so long to be told
+    disk_bytes: int = 256 * _MIB  #: less is low; 0: never
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A campaign that is over, in figures."""
+
+    name: str
+    contacts: int
+    replied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How things stand at one moment."""
+
+    held: str | None = None  #: why nothing is sent
+    device: Finding | None = None
+    webhook: Finding | None = None
+    webhook_disabled_at: datetime | None = None  #: when it was last found so
+    doubts: int = 0  #: uncertain messages, once they need a person
+    failing: str | None = None  #: why the disk refuses writes
+    free_bytes: int | None = None  #: None: nobody knows
+    completed: tuple[Completed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The disk refused writes from then on."""
+
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """Something that happened; `kind` and `subject` together happen once."""
+
+    kind: Kind
+    subject: str
+    detail: str
+
+
+Conditions = Mapping[Kind, str | None]
+
+
+def conditions(facts: Facts, *, unchanged: timedelta, thresholds: Thresholds) -> Conditions:
+    """Which conditions are on, with details, and which are off (None). Of what is left out nobody can tell.
+
+    Args:
+        facts: how things stand.
+        unchanged: for how long sending has been held by now, or has not been.
+        thresholds: what is worth telling.
+    """
+    found: dict[Kind, str | None] = {}
+    for kind, finding in ((Kind.DEVICE_LOST, facts.device), (Kind.WEBHOOK_WRONG, facts.webhook)):
+        if finding is not None and finding.ok is not None:
+            found[kind] = None if finding.ok else finding.detail
+    # While the device is lost everything is held for that, which is told already.
+    if unchanged >= thresholds.held and not found.get(Kind.DEVICE_LOST):
+        found[Kind.HELD] = facts.held
+    found[Kind.UNCERTAIN] = f"{_count(facts.doubts, 'message')} in doubt for long" if facts.doubts else None
+    if facts.free_bytes is not None:
+        if facts.free_bytes < thresholds.disk_bytes:
+            found[Kind.DISK_LOW] = f"{facts.free_bytes // _MIB} MiB free"
+        elif facts.free_bytes >= thresholds.disk_bytes * _DISK_WELL:
+            found[Kind.DISK_LOW] = None
+    return found
+
+
+def occurrences(facts: Facts, failure: Failure | None) -> tuple[Occurrence, ...]:
+    """What has happened, as far as it is known; the same again as long as it is."""
+    found = [
+        Occurrence(
+            Kind.CAMPAIGN_COMPLETED, each.name, f"{_count(each.contacts, 'contact')}, {each.replied} of them replied"
+        )
+        for each in facts.completed
+    ]
+    if facts.webhook_disabled_at:
+        detail = "the provider had disabled the webhook; it was asked to enable it again"
+        found.append(Occurrence(Kind.WEBHOOK_DISABLED, iso(facts.webhook_disabled_at), detail))
+    if failure:
+        found.append(Occurrence(Kind.DATABASE_FAILED, iso(failure.since), failure.reason))
+    return tuple(found)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def seconds_until(next_at: datetime, now: datetime) -> float:
+    """Until the next try; none where it is further away than any is planned, since then somebody set the clock."""
+    seconds = (next_at - now).total_seconds()
+    return seconds if 0 < seconds <= LAST_RETRY_SECONDS else 0.0
+
+
+def payload(notification: Notification) -> dict[str, object]:
+    """The JSON that a receiver gets: type, time and data, as Standard Webhooks recommends; the same at every try."""
+    is_over = notification.state is NotificationState.CLEARED
+    return {
+        "type": f"wamsg2.{notification.kind}{'.cleared' if is_over else ''}",
+        "timestamp": iso(notification.created_at),
+        "data": {
+            "kind": notification.kind,
+            "state": notification.state.value,
+            "subject": notification.subject,
+            "detail": notification.detail,
+            "raised_at": iso(notification.raised_at),
+            "cleared_at": iso(notification.created_at) if is_over else None,
+        },
+    }
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC, with milliseconds and Z."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
