@@ -43,6 +43,7 @@ REPORT: dict[str, Any] = {
         "webhook": {"ok": True, "detail": "registered, active", "checked_at": None},
         "catch_up": {"last_at": None, "problem": None},
     },
+    "deliveries": {"waiting": 2, "given_up": 1},
     "campaigns": [{"name": 'sp"ring', "message_1": COUNTS | {"sent": 5}, "message_2": COUNTS}],
 }
 

@@ -40,7 +40,7 @@ async def start(home: House) -> AsyncIterator[Start]:
     clients: list[Client] = []
 
     async def begin(secrets: Secrets) -> Client:
-        listener = WebhookListener(inbox=home.inbox, secrets=secrets)
+        listener = WebhookListener(inbox=home.inbox, secrets=secrets, clock=home.clock)
         client: Client = TestClient(TestServer(listener.application(PATH)))
         await client.start_server()
         clients.append(client)
@@ -239,7 +239,7 @@ async def flooded(home: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     """Room for two requests and a mebibyte and a half of bodies."""
     monkeypatch.setattr(webhook_module, "_MOST_REQUESTS", 2)
     monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", BODY_LIMIT_BYTES * 3 // 2)
-    listener = WebhookListener(inbox=home.inbox, secrets=Secrets(["right"], ["key"]))
+    listener = WebhookListener(inbox=home.inbox, secrets=Secrets(["right"], ["key"]), clock=home.clock)
     door = Door(listener, monkeypatch)
     client: Client = TestClient(TestServer(listener.application(PATH)))
     await client.start_server()

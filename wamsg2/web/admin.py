@@ -1,9 +1,11 @@
 """The local listener: status, health, metrics, dashboard and a small JSON API. Reads only."""
 
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -39,6 +41,8 @@ class AdminListener:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._is_at_home(request):
+            return web.json_response({"error": "asked for under a foreign name, or by another site"}, status=403)
         # The page holds no data: it asks for the token, and sends it along with what it fetches.
         if self._token and request.path not in {"/", "/healthz"}:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -47,6 +51,25 @@ class AdminListener:
                     {"error": "wrong or missing token"}, status=401, headers={"WWW-Authenticate": "Bearer"}
                 )
         return await handler(request)
+
+    def _is_at_home(self, request: web.Request) -> bool:
+        """Whether no other site's page asks (CSRF), and no name that somebody points here (DNS rebinding).
+
+        With a token any name may lead here, such as a proxy's: without it nobody gets data, and a page of another
+        site does not know it.
+        """
+        try:
+            host = urlsplit(f"//{request.host}")
+            origin = urlsplit(request.headers.get("Origin", f"//{request.host}"))
+            name = host.hostname or ""
+        except ValueError:
+            return False
+        is_ours = request.headers.get("Sec-Fetch-Site", "none") in {"none", "same-origin"}
+        # A link on another page may lead to ours; what it then fetches is from the same origin.
+        is_visit = request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if not (is_ours or is_visit) or origin.netloc != host.netloc:
+            return False
+        return bool(self._token) or _is_address_or_localhost(name)
 
     async def status(self, _request: web.Request) -> web.Response:
         """Everything in figures (contract §4)."""
@@ -80,3 +103,11 @@ class AdminListener:
         page = resources.files("wamsg2.web").joinpath("static/dashboard.html").read_text(encoding="utf-8")
         policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
         return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def _is_address_or_localhost(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() in {"localhost", "localhost."}
+    return True

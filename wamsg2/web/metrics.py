@@ -42,6 +42,10 @@ class _Report(Collector):
             if (finding := report["watch"][name]) and finding["ok"] is not None:
                 watch.add_metric([name], float(finding["ok"]))
         yield watch
+        deliveries = GaugeMetricFamily("wamsg2_notifications", "Not delivered, by why not.", labels=["state"])
+        for state in ("waiting", "given_up"):
+            deliveries.add_metric([state], report["deliveries"][state])
+        yield deliveries
         unmatched = report["webhooks"]["unmatched"]
         yield GaugeMetricFamily("wamsg2_interactions_unmatched", "Interactions of unknown senders.", value=unmatched)
         messages = GaugeMetricFamily("wamsg2_messages", "Messages by status.", labels=["campaign", "step", "status"])

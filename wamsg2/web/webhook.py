@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
+from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
 from wamsg2.model import EventResult
 from wamsg2.store.writer import StoreUnavailableError
 from wamsg2.wassenger import signature
 from wamsg2.wassenger.events import NotAnEventError
+from wamsg2.web import strikes
+from wamsg2.web.strikes import Strikes
 
 log = structlog.get_logger()
 
@@ -39,9 +42,11 @@ class Secrets:
 class WebhookListener:
     """The handlers of the public listener, and the count of what they refused."""
 
-    def __init__(self, *, inbox: Inbox, secrets: Secrets) -> None:
+    def __init__(self, *, inbox: Inbox, secrets: Secrets, clock: Clock) -> None:
         self._inbox = inbox
+        self._clock = clock
         self._secrets = secrets
+        self._strikes = Strikes()
         self._requests = 0
         self._body_bytes = 0
         self.refused = 0
@@ -58,7 +63,7 @@ class WebhookListener:
         """One webhook: checked before it is read, stored before it is answered."""
         given = (request.query.get(signature.SECRET_QUERY_KEY), request.headers.get(signature.SECRET_HEADER))
         if not any(signature.secret_matches(secret, self._secrets.secrets) for secret in given if secret):
-            return self._refuse(401, "wrong or missing secret")
+            return self._refuse_stranger(request.remote or "unknown")
         with self._admit(request) as admitted:
             return await self._take(request) if admitted else self._postpone("too many webhooks at once")
 
@@ -87,7 +92,7 @@ class WebhookListener:
             return self._refuse(413, "body over 1 MiB")
         except TimeoutError:
             return self._refuse(408, "body too slow")
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):  # or the sender has gone
             return self._refuse(400, "broken body")
         if not self._is_signed(request.headers.get(signature.SIGNATURE_HEADER), body):
             return self._refuse(401, "wrong or missing signature")
@@ -112,9 +117,16 @@ class WebhookListener:
             return True
         return signature.signature_matches(body, header or "", self._secrets.signing_secrets)
 
-    def _refuse(self, status: int, why: str) -> web.Response:
+    def _refuse_stranger(self, source: str) -> web.Response:
+        count = self._strikes.count(source, self._clock.monotonic())
+        if count == strikes.MOST_A_MINUTE:
+            log.warning("webhook.strangers", source=source, reason="wrong secrets; no more lines for a minute")
+        return self._refuse(401, "wrong or missing secret", is_logged=count < strikes.MOST_A_MINUTE)
+
+    def _refuse(self, status: int, why: str, *, is_logged: bool = True) -> web.Response:
         self.refused += 1
-        log.warning("webhook.refused", status=status, reason=why)
+        if is_logged:
+            log.warning("webhook.refused", status=status, reason=why)
         response = web.json_response({"error": why}, status=status)
         response.force_close()  # a body may be left unread on this connection
         return response

@@ -1,0 +1,161 @@
+"""What is fuzzed: each target takes any bytes, and raises where the product breaks a promise."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import cast
+
+from yarl import URL
+
+from tests.support import PAYLOADS, ManualClock, commit, memory
+from wamsg2 import phone, template
+from wamsg2.campaigns import Campaigns, ImportReport
+from wamsg2.model import Accepted, EventSource, Policy
+from wamsg2.store import campaigns as campaign_rows
+from wamsg2.store.database import Store
+from wamsg2.store.writer import Tx
+from wamsg2.wassenger import events, signature
+from wamsg2.work import campaigning, claiming, receiving, settling
+from wamsg2.work.campaigning import CHUNK_ROWS, CampaignError, Row
+from wamsg2.work.signals import NO_SIGNALS
+
+Target = Callable[[bytes], None]
+
+CORPUS = Path(__file__).parent / "corpus"
+#: The time of the captured payloads.
+_NOW = datetime(2025, 12, 13, 16, 16, tzinfo=UTC)
+_POLICY = Policy()
+
+
+@contextmanager
+def _rolled_back(connection: sqlite3.Connection) -> Iterator[Tx]:
+    """A transaction that leaves no trace, so that every input meets the same database."""
+    connection.execute("BEGIN")
+    try:
+        yield Tx(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+# --- webhook ----------------------------------------------------------------------------------------------------
+
+
+def _answered() -> sqlite3.Connection:
+    """The contact of the captured payloads with a Message 1 that they are about, and one that nobody knows of."""
+    connection = memory()
+    for name in ("spring", "autumn"):
+        key = hashlib.sha256(name.encode()).hexdigest()[:32]
+        add = partial(campaign_rows.add, name=name, key=key, message_1="Hello", message_2="More", now=_NOW)
+        commit(connection, add)
+        number = "+5215600000001"
+        rows = [Row(2, number, phone.key(number), {})]
+        commit(connection, partial(campaigning.add_rows, name=name, rows=rows, now=_NOW))
+        commit(connection, partial(campaigning.prepare_launch, name=name, after_contact_id=0, now=_NOW))
+        commit(connection, partial(campaigning.finish_launch, name=name, now=_NOW))
+    claim = partial(claiming.claim, now=_NOW, due_before=_NOW, most=2, limit=None)
+    first, _sending = commit(connection, claim).claims
+    accepted = Accepted("675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001")
+    sent_at = _NOW - timedelta(minutes=1)
+    settle = partial(settling.settle, claim=first, outcome=accepted, started_at=sent_at, now=_NOW, policy=_POLICY)
+    commit(connection, settle)
+    return connection
+
+
+def webhook(_scratch: Path) -> Target:
+    """Whatever a body says, it is refused as no event or stored with its effects; so is what comes after it."""
+    connection = _answered()
+    ordinary = [
+        events.parse((PAYLOADS / name).read_bytes())
+        for name in ("message_out_ack.reconstructed.json", "message_in_new.text.json")
+    ]
+    take_in = partial(receiving.receive, arrived_at=_NOW, policy=_POLICY, signals=NO_SIGNALS)
+
+    def check(body: bytes) -> None:
+        try:
+            event = events.parse(body)
+        except events.NotAnEventError:
+            return
+        with _rolled_back(connection) as tx:
+            take_in(tx, event, source=EventSource.WEBHOOK)
+            # What an event leaves behind is read by those that follow: none may be poisoned by it.
+            for each in ordinary:
+                take_in(tx, each, source=EventSource.WEBHOOK)
+
+    return check
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------
+
+_SECRETS = ("s3cret", "pässwörd-é", "🔑+&=%25")
+
+
+def secrets(_scratch: Path) -> Target:
+    """Query, header, signature (a line each) and body: let in by the right words only, and nothing raises."""
+
+    def check(data: bytes) -> None:
+        query, header, signed, body = (data.split(b"\n", 3) + [b""] * 4)[:4]
+        # As aiohttp reads a request.
+        target = URL.build(path="/", query_string=_decoded(query), encoded=True)
+        for given in (target.query.get(signature.SECRET_QUERY_KEY), _decoded(header)):
+            assert given is None or signature.secret_matches(given, _SECRETS) is (given in _SECRETS)
+        right = [signature.sign(body, secret) for secret in _SECRETS]
+        given = _decoded(signed)
+        assert signature.signature_matches(body, given, _SECRETS) is (given.strip().lower() in right)
+        assert all(signature.signature_matches(body, each.upper(), _SECRETS) for each in right)
+        assert not signature.signature_matches(body + b"\0", right[0], _SECRETS)
+
+    return check
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+# --- contacts ---------------------------------------------------------------------------------------------------
+
+_MESSAGES = ("Hi {{name}}", "More for {{ name }} in {{city}}")
+
+
+def contacts(scratch: Path) -> Target:
+    """A file is refused as a whole with a clear line, or each row is taken, or reported, once."""
+    connection = memory()
+    add = partial(campaign_rows.add, name="spring", key="0" * 32, now=_NOW)
+    commit(connection, partial(add, message_1=_MESSAGES[0], message_2=_MESSAGES[1]))
+    campaign = commit(connection, partial(campaigning.find, name="spring"))
+    # Reading rows needs no database.
+    importer = Campaigns(store=cast("Store", None), clock=ManualClock(), random=Random(1), default_country="ES")
+    file = scratch / "contacts.csv"
+
+    def check(content: bytes) -> None:
+        file.write_bytes(content)
+        report = ImportReport()
+        try:
+            rows = list(importer._rows(campaign, file, report))
+        except CampaignError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - whatever else is raised is a find
+            return
+        numbers = [r.number for r in rows] + [r.row for r in report.refused] + [n for n, _ in report.repeated]
+        assert len(set(numbers)) == len(numbers)
+        assert all(number > 1 for number in numbers)
+        for row in rows:
+            assert phone.parse(row.phone, "")  # whoever was imported can be asked for
+            assert phone.key(row.phone) == row.phone_key
+            for text in _MESSAGES:
+                template.render(text, row.variables)
+        with _rolled_back(connection) as tx:
+            for start in range(0, len(rows), CHUNK_ROWS):
+                campaigning.add_rows(tx, "spring", rows[start : start + CHUNK_ROWS], _NOW)
+            stored = tx.execute("SELECT variables FROM recipients").fetchall()
+        assert [json.loads(variables) for (variables,) in stored] == [row.variables for row in rows]
+
+    return check
+
+
+#: Each makes its target; what that has to write, it writes into the directory that it is given.
+TARGETS: dict[str, Callable[[Path], Target]] = {"webhook": webhook, "secrets": secrets, "contacts": contacts}
