@@ -1,90 +1,183 @@
-"""A load generator that costs little: prepared requests over kept-alive connections, one under way on each."""
+"""A load that costs little: prepared requests over kept-alive connections, one under way on each."""
 
 import asyncio
+import gc
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
+
+from tests.benchmarks.figures import percentile
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a run showed; latencies in seconds, sorted."""
-
-    seconds: float
-    latencies: Sequence[float]
-
-    @property
-    def rate(self) -> float:
-        """Requests a second."""
-        return len(self.latencies) / self.seconds
-
-    def percentile(self, share: float) -> float:
-        """The latency in seconds that this share of the requests stayed below."""
-        return self.latencies[min(int(len(self.latencies) * share), len(self.latencies) - 1)]
-
-
-def request(target: str, body: bytes, headers: dict[str, str]) -> bytes:
+def request(target: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """A whole POST."""
     lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in headers.items()] + [f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def get(target: str) -> bytes:
+    """A whole GET."""
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a run showed.
+
+    Args:
+        seconds: from the first request to the last answer.
+        starts: monotonic time of each request, in order.
+        latencies: seconds from the writing of a request to its whole answer, in order of the answers.
+        answers: how often each short body came.
+        cpu_seconds: of the generator itself.
+    """
+
+    seconds: float
+    starts: Sequence[float]
+    latencies: Sequence[float]
+    answers: dict[str, int]
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile_ms(self, share: float) -> float:
+        """The latency in ms that this share of the requests did not exceed."""
+        return percentile(self.latencies, share) * 1000
+
+    @property
+    def duplicates(self) -> int:
+        """How many webhooks were answered as duplicates."""
+        return self.answers.get('{"status": "duplicate"}', 0)
+
+
+class _Schedule:
+    """Hands out the requests, each with the time at which it starts."""
+
+    def __init__(self, requests: Sequence[bytes], per_second: float | None) -> None:
+        self._requests: Iterator[bytes] = iter(requests)
+        self._interval = 1 / per_second if per_second else 0.0
+        self._next_at = time.monotonic()
+
+    def take(self) -> tuple[bytes, float] | None:
+        """The next request and its monotonic time; None behind the last."""
+        if (request := next(self._requests, None)) is None:
+            return None
+        at = self._next_at
+        self._next_at += self._interval
+        return request, at
+
+    def end(self) -> None:
+        """Hand out no more."""
+        self._requests = iter(())
+
+
 class _Connection(asyncio.Protocol):
-    def __init__(self, requests: Iterator[bytes], latencies: list[float], done: "asyncio.Future[None]") -> None:
-        self._requests = requests
-        self._latencies = latencies
+    """One request after the other; an answer other than 200 ends the run with an error."""
+
+    def __init__(self, schedule: _Schedule, done: "asyncio.Future[None]") -> None:
+        self._schedule = schedule
         self._done = done
-        self._started = 0.0
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        self.starts: list[float] = []
+        self.latencies: list[float] = []
+        self.answers: Counter[bytes] = Counter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        self._next()
+        self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass of it
+        self.next()
 
-    def _next(self) -> None:
-        assert self._transport is not None
-        prepared = next(self._requests, None)
-        if prepared is None:
-            self._transport.close()
-            if not self._done.done():
-                self._done.set_result(None)
+    def next(self) -> None:
+        """Take the next request, and wait for its time."""
+        if (given := self._schedule.take()) is None:
+            self.close()
             return
-        self._started = time.perf_counter()
-        self._transport.write(prepared)
+        request, at = given
+        if (wait_seconds := at - time.monotonic()) > 0:
+            self._waiting = asyncio.get_running_loop().call_later(wait_seconds, self._send, request)
+        else:
+            self._send(request)
+
+    def end(self) -> None:
+        """Start nothing more."""
+        if self._waiting:
+            self._waiting.cancel()
+            self.close()
+
+    def close(self) -> None:
+        """All is answered."""
+        if not self._done.done():
+            self._done.set_result(None)
+        if self._transport:
+            self._transport.close()
+
+    def _send(self, request: bytes) -> None:
+        self._waiting = None
+        assert self._transport
+        self.starts.append(time.monotonic())
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        head, found, body = self._buffer.partition(b"\r\n\r\n")
         if not found:
             return
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-        if len(rest) < length:
+        if len(body) < length:
             return
         if not head.startswith(b"HTTP/1.1 200"):
             self._done.set_exception(AssertionError(self._buffer[:200]))
             return
-        self._latencies.append(time.perf_counter() - self._started)
+        self.latencies.append(time.monotonic() - self.starts[-1])
+        if length < 64:
+            self.answers[body] += 1
         self._buffer = b""
-        self._next()
+        self.next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._done.done():
             self._done.set_exception(exc or ConnectionError("closed early"))
 
 
-async def run(port: int, requests: Sequence[bytes], connections: int) -> Load:
-    """Post all requests; each must be answered with 200."""
+async def drive(port: int, requests: Sequence[bytes], connections: int, per_second: float | None = None) -> Load:
+    """Request everything of a port of this machine; each request must be answered with 200.
+
+    Without a rate, as fast as it is answered. SIGTERM ends it early, with what it has seen.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     loop = asyncio.get_running_loop()
-    latencies: list[float] = []
-    shared = iter(requests)
+    schedule = _Schedule(requests, per_second)
+    made: list[_Connection] = []
     ends: list[asyncio.Future[None]] = []
-    started = time.perf_counter()
+
+    def end() -> None:
+        schedule.end()
+        for connection in made:
+            connection.end()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    began, cpu_began = time.monotonic(), time.process_time()
     for _ in range(connections):
         done = loop.create_future()
         ends.append(done)
-        await loop.create_connection(lambda done=done: _Connection(shared, latencies, done), "127.0.0.1", port)  # type: ignore[misc] # a lambda has no annotations
+        connection = _Connection(schedule, done)
+        made.append(connection)
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc] # a lambda has no annotations
     await asyncio.gather(*ends)
-    return Load(time.perf_counter() - started, sorted(latencies))
+    return Load(
+        time.monotonic() - began,
+        sorted(at for connection in made for at in connection.starts),
+        [seconds for connection in made for seconds in connection.latencies],
+        dict(Counter(x.decode() for connection in made for x in connection.answers.elements())),
+        time.process_time() - cpu_began,
+    )

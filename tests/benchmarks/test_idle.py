@@ -1,38 +1,37 @@
 """What a daemon costs that has nothing to do."""
 
 import asyncio
-import os
-from pathlib import Path
 
 import pytest
 
-from tests.site import site
-from wamsg2.sandbox.server import Sandbox
+from tests.benchmarks import machine
+from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.ground import Bench
 
-MEASURED_SECONDS = 10.0
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+MEASURED_SECONDS = 20.0
+SETTLE_SECONDS = 2.0
 
 
-def resident_mib(pid: int) -> float:
-    (line,) = [
-        x for x in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines() if x.startswith("VmRSS")
-    ]
-    return int(line.split()[1]) / 1024
+async def busy_percent(pids: list[int]) -> list[float]:
+    """What each process takes of a core, over the time measured."""
+    before = [machine.cpu_seconds(pid) for pid in pids]
+    await asyncio.sleep(MEASURED_SECONDS)
+    spent = [machine.cpu_seconds(pid) - was for pid, was in zip(pids, before, strict=True)]
+    return [seconds / MEASURED_SECONDS * 100 for seconds in spent]
 
 
 @pytest.mark.benchmark
-async def test_idle(tmp_path: Path) -> None:
-    async with Sandbox() as sandbox, site(tmp_path, sandbox) as made:
+async def test_idle(bench: Bench) -> None:
+    async with bench.ground() as made:
         daemon = await made.start()
         await made.status()
-        await asyncio.sleep(2)
-        before = cpu_seconds(daemon.pid)
-        await asyncio.sleep(MEASURED_SECONDS)
-        share = (cpu_seconds(daemon.pid) - before) / MEASURED_SECONDS
-        print(f"\nidle: {resident_mib(daemon.pid):.1f} MiB resident, {share:.2%} of a core")
-        assert await made.stop(daemon) == 0
+        await asyncio.sleep(SETTLE_SECONDS)
+        pids = [daemon.pid, bench.bare.process.pid]
+        percent = await busy_percent(pids)
+        mib = [machine.memory_mib(pid) for pid in pids]
+        await made.finished(daemon)
+    add, handler = bench.report.add, "a bare handler"
+    add(Figure("idle.memory", "memory, idle", mib[0], "MiB", mib[1], handler, at_most(50)))
+    add(
+        Figure("idle.cpu", "processor, idle, over 20 s", percent[0], "% of a core", percent[1], handler, at_most(0.2))
+    )

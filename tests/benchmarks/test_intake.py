@@ -1,107 +1,127 @@
-"""Durable webhooks a second, with all rules, beside a bare handler."""
+"""Durable webhooks with all rules, beside a bare handler; on a slow disk; and what one costs as contacts grow."""
 
-import asyncio
-import json
-import sqlite3
 import statistics
-import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from urllib.parse import urlsplit
+from asyncio.subprocess import Process
+from dataclasses import replace
 
 import pytest
 
-from tests.benchmarks import load
-from tests.site import ROOT, Site, free_port, site
-from tests.support import inbound
-from wamsg2.clock import SystemClock
-from wamsg2.sandbox.server import Sandbox
-from wamsg2.wassenger.signature import sign
+from tests.benchmarks import databases, generator, machine, sizes, webhooks
+from tests.benchmarks.figures import Figure, at_least, at_most, ratio_at_least, ratio_at_most
+from tests.benchmarks.ground import Bench, Ground
+from tests.benchmarks.load import Load
 
-KEY = "signing-key"
-CONTACTS = 100_000
-REQUESTS = 10_000
 ROUNDS = 3
+SLOW_COMMIT_SECONDS = 0.005
+HANDLER = "a bare handler"
 
 
-def phone(n: int) -> str:
-    return f"+346{n:08d}"
+def per_round(contacts: int) -> int:
+    """Requests of a round: as many as leave every contact one turn in all rounds."""
+    return min(10_000, contacts // ROUNDS) // webhooks.PERIOD * webhooks.PERIOD
 
 
-def requests(target: str, round_number: int) -> list[bytes]:
-    """Replies of different contacts, spread over all of them."""
-    now = SystemClock().now()
-    prepared = []
-    for n in range(REQUESTS):
-        number = phone((n * 7919 + round_number * REQUESTS) % CONTACTS)
-        body = json.dumps(
-            inbound(number, at=now, wa_id=f"AC{round_number:04}{n:026X}"), separators=(",", ":")
-        ).encode()
-        prepared.append(load.request(target, body, {"X-Wassenger-Signature": sign(body, KEY)}))
-    return prepared
+async def rounds(bench: Bench, made: Ground) -> tuple[list[Load], list[Load]]:
+    """The same webhooks for the daemon and for the bare handler, in turns, so that both meet the same machine."""
+    ours, theirs = [], []
+    count = per_round(made.contacts)
+    for n in range(ROUNDS):
+        task = replace(made.webhooks, first=n * count, count=count)
+        theirs.append(await generator.run(replace(task, port=bench.bare.port)))
+        ours.append(await generator.run(task))
+    return ours, theirs
 
 
-async def filled(made: Site) -> None:
-    """A campaign whose Message 1 has gone out to everyone."""
-    await made.campaign("spring", [phone(n) for n in range(CONTACTS)])
-    connection = sqlite3.connect(made.database)
-    now_ms = int(time.time() * 1000)
-    connection.execute(
-        """UPDATE messages SET status = 'sent', sent_at = ?1, attempted_at = ?1, attempt = 1, text = 'x',
-                  wa_id = printf('3EB0%016X', id), queue_id = printf('%024x', id)""",
-        (now_ms,),
-    )
-    connection.commit()
-    connection.close()
+async def check(made: Ground, runs: list[Load]) -> None:
+    """Every webhook is stored once, with its effects."""
+    due = webhooks.expected(made.contacts, 0, per_round(made.contacts) * len(runs))
+    assert sum(run.duplicates for run in runs) == due.duplicates
+    events = await made.rows("SELECT count(*) FROM events WHERE name IN ('message:in:new', 'message:out:ack')")
+    assert events == [(due.events,)]
+    assert await made.outcomes() == {"message_2_queued": due.answered, "no_recent_message_1": due.too_late}
+    assert await made.rows("SELECT count(*) FROM messages WHERE step = 2") == [(due.answered,)]
+    reported = "SELECT sum(n) FROM message_counts WHERE step = 1 AND campaign_id IN (1, 2) AND status <> 'sent'"
+    assert await made.rows(reported) == [(due.receipts,)]
+    if made.contacts <= sizes.SMALL:
+        assert await made.violations() == []
 
 
-@asynccontextmanager
-async def bare_handler() -> AsyncIterator[int]:
-    """The baseline as a process; its port."""
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *("-m", "tests.benchmarks.bare", str(port), KEY), cwd=ROOT
-    )
-    try:
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                break
-        yield port
-    finally:
-        process.kill()
-        await process.wait()
+def median_rate(runs: list[Load]) -> float:
+    """Webhooks a second, of the round in the middle."""
+    return statistics.median(run.rate for run in runs)
+
+
+def worst_p99_ms(runs: list[Load]) -> float:
+    """Of the worst round."""
+    return max(run.percentile_ms(0.99) for run in runs)
 
 
 @pytest.mark.benchmark
-async def test_durable_intake_beside_a_bare_handler(tmp_path: Path) -> None:
-    async with (
-        bare_handler() as bare_port,
-        Sandbox() as sandbox,
-        site(tmp_path, sandbox, webhook__signing_secrets=f'["{KEY}"]', wassenger__rate_limit_seconds="1") as made,
-    ):
-        await filled(made)
+@pytest.mark.parametrize("contacts", sizes.CONTACTS)
+async def test_durable_intake(bench: Bench, contacts: int) -> None:
+    async with bench.ground(databases.mature(contacts)) as made:
         daemon = await made.start()
-        url = urlsplit(made.webhook_url)
-        assert url.port
-        rates: dict[str, list[float]] = {"bare": [], "wamsg2": []}
-        p99 = 0.0
-        for round_number in range(ROUNDS):
-            prepared = requests(f"{url.path}?{url.query}", round_number)
-            rates["bare"].append((await load.run(bare_port, prepared, 64)).rate)
-            measured = await load.run(url.port, prepared, 64)
-            rates["wamsg2"].append(measured.rate)
-            p99 = max(p99, measured.percentile(0.99))
-        assert await made.rows("SELECT count(*) FROM events WHERE name = 'message:in:new'") == [(REQUESTS * ROUNDS,)]
-        ours, theirs = statistics.median(rates["wamsg2"]), statistics.median(rates["bare"])
-        print(
-            f"\ndurable intake, {CONTACTS} contacts, 64 connections: {ours:.0f}/s, bare handler {theirs:.0f}/s, "
-            f"ratio {ours / theirs:.2f}; worst p99 {p99 * 1000:.1f} ms"
-        )
-        assert await made.stop(daemon) == 0
+        ours, theirs = await rounds(bench, made)
+        peak_mib, bare_mib = (machine.memory_mib(p.pid, "VmHWM") for p in (daemon, bench.bare.process))
+        await made.finished(daemon)
+        await check(made, ours)
+        await bench.far_end.arrivals()
+    key, add = f"intake.{contacts}", bench.report.add
+    what = f"durable webhooks, all rules, 64 connections, {contacts:,} contacts"
+    rates, p99s = (median_rate(ours), median_rate(theirs)), (worst_p99_ms(ours), worst_p99_ms(theirs))
+    add(Figure(f"{key}.rate", what, rates[0], "/s", rates[1], HANDLER, ratio_at_least(0.7)))
+    add(Figure(f"{key}.p99", "p99 of their answers, worst round", p99s[0], "ms", p99s[1], HANDLER, at_most(30)))
+    add(Figure(f"{key}.memory", "memory at the most, under it", peak_mib, "MiB", bare_mib, HANDLER, at_most(110)))
+    spent = sum(run.cpu_seconds for run in theirs) / sum(run.seconds for run in theirs)
+    add(Figure(f"{key}.generator", "what the load itself takes, against the bare handler", spent, "cores"))
+
+
+@pytest.mark.benchmark
+async def test_intake_on_a_slow_disk(bench: Bench) -> None:
+    async with bench.ground(databases.mature(sizes.MEDIUM)) as made:
+        never = made.directory / "gate"  # while it is there, commits are held
+        slow = ("tests.process.slow_daemon", str(made.config), str(SLOW_COMMIT_SECONDS), str(never))
+        daemon = await made.run(*slow)
+        ours, theirs = await rounds(bench, made)
+        await made.finished(daemon)
+        await check(made, ours)
+    rates, p99s = (median_rate(ours), median_rate(theirs)), (worst_p99_ms(ours), worst_p99_ms(theirs))
+    what = "durable webhooks, commits 5 ms slower, 64 connections"
+    bench.report.add(Figure("intake.slow.rate", what, rates[0], "/s", rates[1], HANDLER, at_least(2000)))
+    bench.report.add(Figure("intake.slow.p99", "p99 of their answers, worst round", p99s[0], "ms", p99s[1], HANDLER))
+
+
+async def cost_us(made: Ground, daemon: Process, first: int, count: int) -> tuple[float, float]:
+    """Microseconds of a core, and of time, for each webhook of a round."""
+    before = machine.cpu_seconds(daemon.pid)
+    run = await generator.run(replace(made.webhooks, first=first, count=count))
+    spent = machine.cpu_seconds(daemon.pid) - before
+    return spent / count * 1e6, run.seconds / count * 1e6
+
+
+@pytest.mark.benchmark
+async def test_cost_of_a_webhook_as_contacts_grow(bench: Bench) -> None:
+    count = per_round(sizes.SMALL)
+    costs: dict[int, list[tuple[float, float]]] = {sizes.SMALL: [], sizes.LARGE: []}
+    async with (
+        bench.ground(databases.mature(sizes.SMALL), "small") as small,
+        bench.ground(databases.mature(sizes.LARGE), "large") as large,
+    ):
+        daemons = [(made, await made.start()) for made in (small, large)]
+        for n in range(ROUNDS):
+            for made, daemon in daemons:
+                costs[made.contacts].append(await cost_us(made, daemon, n * count, count))
+        for made, daemon in daemons:
+            await made.finished(daemon)
+            await check_events(made, count * ROUNDS)
+    few, many = ([statistics.median(x) for x in zip(*each, strict=True)] for each in costs.values())
+    of, baseline = f"{sizes.LARGE:,} contacts and {5 * sizes.LARGE:,} messages", f"{sizes.SMALL:,} contacts"
+    for key, what, a, b in (("cpu", "processor time", many[0], few[0]), ("wall", "time", many[1], few[1])):
+        figure = Figure(f"cost.{sizes.LARGE}.{key}", f"{what} for a webhook, {of}", a, "us", b, baseline)
+        bench.report.add(replace(figure, bar=ratio_at_most(1.25)))
+
+
+async def check_events(made: Ground, count: int) -> None:
+    """Every webhook but the repeated ones is stored."""
+    events = await made.rows("SELECT count(*) FROM events WHERE name IN ('message:in:new', 'message:out:ack')")
+    assert events == [(webhooks.expected(made.contacts, 0, count).events,)]
