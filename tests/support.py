@@ -145,10 +145,13 @@ class House:
         if launch:
             await self.campaigns.launch(name)
 
-    async def claim(self, most: int = 1) -> Sequence[Claim]:
-        """Claim what is due now."""
+    async def claim(self, most: int = 1, *, limit: timedelta | None = None) -> Sequence[Claim]:
+        """Claim what is due now, by a sender that keeps this limit."""
         now = self.clock.now()
-        return (await self.store.write(lambda tx: claiming.claim(tx, now=now, due_before=now, most=most))).claims
+        claimed = await self.store.write(
+            lambda tx: claiming.claim(tx, now=now, due_before=now, most=most, limit=limit)
+        )
+        return claimed.claims
 
     async def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Settle a claim whose request starts now."""

@@ -1,5 +1,6 @@
 """Where settings come from, what is refused, and that no secret is ever shown."""
 
+import base64
 import re
 import tomllib
 from pathlib import Path
@@ -72,8 +73,21 @@ def test_defaults_are_those_of_the_contract() -> None:
             "hold_after_failures": 10,
             "hold_failure_share": 0.8,
         },
+        "notifications": {
+            "url": "",
+            "secret": SecretStr(""),
+            "timeout_seconds": 10,
+            "disk_low_mib": 256,
+            "held_seconds": 60,
+        },
         "database": {"path": Path("wamsg2.db")},
         "contacts": {"default_country": ""},
+        "retention": {
+            "raw_events_days": 30,
+            "message_texts_days": 0,
+            "interactions_days": 0,
+            "finished_campaigns_days": 0,
+        },
     }
 
 
@@ -218,6 +232,24 @@ def test_credentials_are_files_and_lists_have_a_value_per_line(tmp_path: Path) -
         ("[webhook]\nsecrets = [1]", "webhook.secrets.0: should be a valid string"),
         ("[webhook]\nrequire_signature = true", "webhook.require_signature: needs webhook.signing_secrets"),
         ('[admin]\ntoken = "a\\tb"', "admin.token: must not contain whitespace"),
+        ('[notifications]\nurl = "http://example.org/x"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https://u:p@example.org"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https://example.org/#x"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https:///x"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https://example.org:0"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https://example.org/a b"', "notifications.url: must be empty or an https address"),
+        ('[notifications]\nurl = "https://[::1"', "notifications.url: must be empty or an https address"),
+        (
+            '[notifications]\nsecret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"',
+            'notifications.secret: must be "whsec_" and',
+        ),
+        ('[notifications]\nsecret = "whsec_c2hvcnQ="', 'notifications.secret: must be "whsec_" and'),
+        (f'[notifications]\nsecret = "whsec_{"A" * 88}"', 'notifications.secret: must be "whsec_" and'),
+        (f'[notifications]\nsecret = "whsec_{"-" * 40}"', 'notifications.secret: must be "whsec_" and'),
+        ("[notifications]\ntimeout_seconds = 0", "notifications.timeout_seconds: should be greater than 0"),
+        ("[notifications]\ndisk_low_mib = -1", "notifications.disk_low_mib: should be greater than or equal to 0"),
+        ("[notifications]\ndisk_low_mib = true", "notifications.disk_low_mib: must be a number"),
+        ("[notifications]\nheld_seconds = -1", "notifications.held_seconds: should be greater than or equal to 0"),
         ("[watch]\ndevice_seconds = -1", "watch.device_seconds: should be greater than or equal to 0"),
         ("[watch]\nwebhook_seconds = inf", "watch.webhook_seconds: should be a finite number"),
         ("[watch]\ncatch_up_seconds = 3e9", "watch.catch_up_seconds: should be less than"),
@@ -257,6 +289,33 @@ def test_an_open_admin_listener_needs_a_token(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
 def test_a_local_admin_listener_needs_none(host: str) -> None:
     assert load(environ={}, overrides={"admin.host": host}).admin.host == host
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org",
+        "https://example.org:8443/hook?token=x",
+        "http://127.0.0.1:9000/hook",
+        "http://[::1]:9000/",
+        "http://localhost/",
+    ],
+)
+def test_a_receiver_of_notifications_needs_a_secret(url: str) -> None:
+    assert refusal(f'[notifications]\nurl = "{url}"') == (
+        "notifications.secret: is required, because notifications.url is set (not set)"
+    )
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    told = load(write(f'[notifications]\nurl = "{url}"\nsecret = "{secret}"'), environ={}).notifications
+    assert (told.url, told.secret.get_secret_value()) == (url, secret)
+
+
+@pytest.mark.parametrize("count", [24, 25, 32, 64])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_secret_of_notifications_may_go_without_padding(count: int, padded: bool) -> None:  # noqa: FBT001 - a column
+    secret = "whsec_" + base64.b64encode(bytes(range(count))).decode()
+    secret = secret if padded else secret.rstrip("=")
+    assert load(environ={}, overrides={"notifications.secret": secret}).notifications.secret == SecretStr(secret)
 
 
 def test_every_problem_is_a_line_that_says_where_from(tmp_path: Path) -> None:
@@ -368,6 +427,109 @@ def test_repr_hides_secrets() -> None:
     assert revealed(settings.webhook.secrets + settings.webhook.signing_secrets) == [SECRET, SECRET]
     for shown in (repr(settings), str(settings), repr(settings.webhook), settings.model_dump_json()):
         assert SECRET not in shown
+
+
+# --- secrets in files of their own ------------------------------------------------------------------------------
+
+
+def test_a_secret_may_stand_in_a_file_and_lists_have_a_value_per_line() -> None:
+    write("key\n", "key.txt")
+    write("a\r\nb,c\n", "secrets.txt")
+    write("[wassenger]\napi_key_file = 'key.txt'\n[webhook]\nsecrets_file = 'secrets.txt'")
+    settings = load(
+        environ={"WAMSG2_ADMIN__TOKEN_FILE": "key.txt"}, overrides={"webhook.signing_secrets_file": "key.txt"}
+    )
+    assert settings.wassenger.api_key == SecretStr("key")
+    assert revealed(settings.webhook.secrets) == ["a", "b,c"]
+    assert revealed(settings.webhook.signing_secrets) == ["key"]
+    assert settings.admin.token == SecretStr("key")
+
+
+@pytest.mark.parametrize("path", config.CREDENTIALS)
+def test_every_credential_may(path: str) -> None:
+    """The variable is named by hand, as a container's configuration names it."""
+    value = "whsec_" + "A" * 32
+    write(value, "secret.txt")
+    settings = load(environ={f"WAMSG2_{path.replace('.', '__').upper()}_FILE": "secret.txt"})
+    section, _, key = path.partition(".")
+    secret = getattr(getattr(settings, section), key)
+    assert (revealed(secret) if isinstance(secret, tuple) else [secret.get_secret_value()]) == [value]
+
+
+def test_a_secret_file_is_as_strong_as_the_place_that_names_it(tmp_path: Path) -> None:
+    for name in ("toml", "environment", "flag"):
+        write(name, f"{name}.txt")
+    write("[admin]\ntoken_file = 'toml.txt'")
+    environ: dict[str, str] = {}
+    overrides: dict[str, object] = {}
+
+    def token() -> str:
+        return load(overrides=overrides, environ=environ).admin.token.get_secret_value()
+
+    assert token() == "toml"
+    environ["CREDENTIALS_DIRECTORY"] = str(tmp_path)
+    write("credential", "admin.token")
+    assert token() == "credential"
+    environ["WAMSG2_ADMIN__TOKEN_FILE"] = "environment.txt"
+    assert token() == "environment"
+    overrides["admin.token_file"] = "flag.txt"
+    assert token() == "flag"
+
+
+def test_a_variable_outranks_a_file_that_the_configuration_names() -> None:
+    write("file", "token.txt")
+    write("[admin]\ntoken_file = 'token.txt'")
+    assert load(environ={"WAMSG2_ADMIN__TOKEN": "variable"}).admin.token == SecretStr("variable")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "wassenger.api_key: cannot be read: No such file or directory"),
+        (b"", "wassenger.api_key: must not be empty"),
+        (b"\n", "wassenger.api_key: must not be empty"),
+        (b"k\xff", "wassenger.api_key: is not UTF-8"),
+        (b"two\nlines\n", "wassenger.api_key: must not contain whitespace or control characters"),
+        (b"\xef\xbb\xbfbom", "wassenger.api_key: must not contain whitespace or control characters"),
+    ],
+)
+def test_a_secret_file_that_cannot_be_used(content: bytes | None, said: str) -> None:
+    if content is not None:
+        Path("key.txt").write_bytes(content)
+    variable = "WAMSG2_WASSENGER__API_KEY_FILE"
+    assert (
+        refusal(environ={variable: "key.txt"}) == f"{said} (file key.txt, named by environment variable {variable})"
+    )
+
+
+def test_a_blank_line_among_secrets_is_refused_by_its_place() -> None:
+    write("a\n\nb\n", "secrets.txt")
+    said = refusal("[webhook]\nsecrets_file = 'secrets.txt'")
+    assert said == "webhook.secrets.1: must not be empty (file secrets.txt, named by file config.toml)"
+
+
+def test_serving_requires_a_secret_in_the_file() -> None:
+    write("\n", "secrets.txt")
+    overrides = {"wassenger.api_key": "k", "wassenger.device": DEVICE, "webhook.secrets_file": "secrets.txt"}
+    with pytest.raises(ConfigError, match=r"^webhook\.secrets: is required to serve"):
+        load(environ={}, overrides=overrides).require_for_serving()
+
+
+@pytest.mark.parametrize("value", ['""', "1", '["key.txt"]'])
+def test_a_secret_file_is_named_by_a_path(value: str) -> None:
+    said = refusal(f"[wassenger]\napi_key_file = {value}")
+    assert said == "wassenger.api_key_file: must be the path of a file (file config.toml)"
+
+
+def test_what_is_no_secret_has_no_file() -> None:
+    assert refusal("[webhook]\nport_file = 'port.txt'").startswith("webhook.port_file: unknown key")
+
+
+@pytest.mark.parametrize("path", config.CREDENTIALS)
+def test_no_refusal_shows_what_stands_in_a_secret_file(path: str) -> None:
+    for content in (f"{SECRET} {SECRET}", f"{SECRET}\n\t{SECRET}", f"{SECRET}\0"):
+        write(content, "secret.txt")
+        assert SECRET not in refusal(overrides={f"{path}_file": "secret.txt"})
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------

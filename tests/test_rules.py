@@ -590,6 +590,77 @@ def test_with_nothing_but_absences_the_proof_rests_on_three_look_ups_or_more() -
         assert asked.look_ups + 1 >= 3
 
 
+# --- out of a backup --------------------------------------------------------------------------------------------
+
+RESTORED_AT = SENT_AT + 10 * DAY
+
+
+@pytest.mark.parametrize(
+    ("restored_at", "reply_at", "status"),
+    [
+        pytest.param(None, None, "queued", id="Message 1"),
+        pytest.param(None, SENT_AT, "queued", id="Message 2"),
+        pytest.param(RESTORED_AT, None, "uncertain", id="Message 1 of a restored campaign, whenever it is made"),
+        pytest.param(RESTORED_AT, RESTORED_AT - DAY, "uncertain", id="an answer that may have been given"),
+        pytest.param(RESTORED_AT, RESTORED_AT, "uncertain", id="written in the moment of the restore"),
+        pytest.param(RESTORED_AT, RESTORED_AT + 5 * SECOND, "uncertain", id="two clocks never agree"),
+        pytest.param(RESTORED_AT, RESTORED_AT + 5 * SECOND + MICROSECOND, "queued", id="written since"),
+    ],
+)
+def test_first_status(restored_at: datetime | None, reply_at: datetime | None, status: str) -> None:
+    found, reason = rules.first_status(restored_at=restored_at, reply_at=reply_at)
+    assert found == status
+    assert (reason is None) is (status == "queued")
+
+
+@pytest.mark.parametrize("restored_at", [None, RESTORED_AT])
+def test_first_status_of_who_has_opted_out(restored_at: datetime | None) -> None:
+    """Never in line; where it may have gone out before they said so, that is found out first."""
+    found, reason = rules.first_status(contact_opted_out=True, restored_at=restored_at)
+    assert found is (MessageStatus.UNCERTAIN if restored_at else MessageStatus.CANCELLED)
+    assert reason
+
+
+def in_doubt(number: int = 1, **changes: Any) -> Message1:
+    unknown = {"status": MessageStatus.UNCERTAIN, "went_at": None, "went_before": RESTORED_AT}
+    return message_1(number, **unknown | changes)
+
+
+@pytest.mark.parametrize(
+    ("after", "waits"),
+    [
+        pytest.param(-900 * DAY, True, id="it may have gone out long ago"),
+        pytest.param(10 * DAY, True, id="in the moment of the restore"),
+        pytest.param(11 * DAY, True, id="the last moment of the last window that it can have"),
+        pytest.param(11 * DAY + MICROSECOND, False, id="out of every window that it can have"),
+    ],
+)
+def test_a_reply_waits_for_a_message_1_that_may_have_gone_out_at_any_time(after: timedelta, waits: bool) -> None:  # noqa: FBT001 - a column
+    outcome = ReplyOutcome.WAITING_FOR_MESSAGE_1 if waits else ReplyOutcome.NO_RECENT_MESSAGE_1
+    assert decide(in_doubt(), after=after) == [(outcome, 1 if waits else None)]
+
+
+def test_a_message_1_in_doubt_may_be_the_latest() -> None:
+    sent = message_1(1, went=9 * DAY)
+    waiting = [(ReplyOutcome.WAITING_FOR_MESSAGE_1, 2)]
+    assert decide(sent, in_doubt(2), after=9 * DAY + SECOND) == waiting
+    settled = in_doubt(2, status=MessageStatus.SENT, went_at=SENT_AT + 8 * DAY, went_before=None)
+    assert decide(sent, settled, after=9 * DAY + SECOND) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
+    proved_absent = in_doubt(2, status=MessageStatus.QUEUED, went_before=None)
+    assert decide(sent, proved_absent, after=9 * DAY + SECOND) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
+
+
+@pytest.mark.parametrize("resend_after", [SECOND, TWO_MINUTES, timedelta(hours=2)])
+def test_out_of_a_backup_two_look_ups_are_the_proof(resend_after: timedelta) -> None:
+    wait = rules.next_look_up(0, resend_after, is_restored=True)
+    assert rules.absence_is_proved(doubt(SENT_AT), SENT_AT + wait, resend_after)
+
+
+def test_out_of_a_backup_look_ups_are_ever_rarer_where_they_prove_nothing() -> None:
+    waits = [rules.next_look_up(n, timedelta(0), is_restored=True) for n in (0, 1, 2, 20, 10**9)]
+    assert waits == [timedelta(minutes=10), timedelta(minutes=20), timedelta(minutes=40), DAY, DAY]
+
+
 # --- references -------------------------------------------------------------------------------------------------
 
 keys = st.text(alphabet="0123456789abcdef", min_size=32, max_size=32)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support import House, Simulation, house, inbound, memory, receipt, ru
 from wamsg2.model import Accepted, Claim, Deferred, Held, Outcome, Rejected, Step, Uncertain
 from wamsg2.pacing import FailureRun
 from wamsg2.sender import LEAD_SECONDS
+from wamsg2.store import verify
 from wamsg2.store.writer import StoreUnavailableError, Work
 from wamsg2.work import settling
 
@@ -89,6 +91,18 @@ async def test_the_next_step_waits_for_the_limit(home: House) -> None:
     home.clock.advance(1)
     await step(home)
     assert await step(home) == pytest.approx(1 - LEAD_SECONDS)
+    assert len(home.client.sent) == 1
+
+
+async def test_a_request_that_starts_late_keeps_the_next_one_away(home: House) -> None:
+    """The loop was busy between the token and the request: the limit counts from the request."""
+    await home.campaign(ONE, TWO)
+    home.clock.advance(1)
+    await home.sender.step()
+    home.clock.advance(0.5)
+    await home.sender.settle_all()
+    home.clock.advance(0.9)
+    assert await step(home) == pytest.approx(0.1 - LEAD_SECONDS)
     assert len(home.client.sent) == 1
 
 
@@ -322,6 +336,37 @@ def test_a_crash_loop_sends_nothing_and_loses_nothing(connection: sqlite3.Connec
         assert first.rows("SELECT status, count(*) FROM messages GROUP BY status") == [("queued", 20)]
 
     run_virtually(main())
+
+
+def test_the_rows_show_that_the_limit_was_kept(connection: sqlite3.Connection) -> None:
+    """Whatever became of the requests, and of claims that no request followed."""
+    chance = Random(5)
+
+    async def main() -> None:
+        first = Simulation(connection)
+        await first.campaign("c", 400)
+        for simulation in (first, Simulation(connection, rate_limit_seconds=0.25, clock=first.clock)):
+            simulation.answer_seconds = lambda _: chance.uniform(0, 5)
+            simulation.client.outcomes = chance.choices(
+                [Accepted(), Rejected("x"), Uncertain("x"), Deferred("x", timedelta(seconds=1)), Held("x")],
+                weights=[20, 5, 5, 5, 1],
+                k=100,
+            )
+            sending = asyncio.get_running_loop().create_task(simulation.sender.run())
+            for reason in ("no device", None) * 150:
+                await asyncio.sleep(chance.uniform(0, 4))
+                simulation.sender.block(reason)
+            simulation.sender.stop()
+            await sending
+
+    run_virtually(main())
+    (query,) = (query for promise, _, query in verify._CHECKS if promise == "P4")
+    jitter = {"jitter_ms": 60}
+    assert connection.execute("SELECT count(DISTINCT limit_ms) FROM messages").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM messages WHERE attempt > 1").fetchone() > (0,)
+    assert connection.execute(query, jitter).fetchall() == []
+    connection.execute("UPDATE messages SET limit_ms = 2000 WHERE limit_ms = 1000")
+    assert connection.execute(query, jitter).fetchall()
 
 
 def test_slow_answers_do_not_slow_the_pace(connection: sqlite3.Connection) -> None:

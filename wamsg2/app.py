@@ -11,20 +11,23 @@ from random import Random
 from typing import Any
 
 import structlog
-from aiohttp import web
 
-from wamsg2 import __version__, status
+from wamsg2 import __version__, alerts, status
 from wamsg2.bell import Bell
 from wamsg2.catch_up import CatchUp
 from wamsg2.clock import Clock, ForwardClock, SystemClock
 from wamsg2.config import Settings
+from wamsg2.delivery import Delivery
 from wamsg2.inbox import Inbox
-from wamsg2.model import Overlap, Policy, WamsgError
+from wamsg2.model import Overlap, Policy
+from wamsg2.notifier import Notifier
 from wamsg2.notify import notify
 from wamsg2.pacing import FailureRun
 from wamsg2.provider_watch import ProviderWatch
 from wamsg2.reconciler import Reconciler
+from wamsg2.retention import Kept, Retention
 from wamsg2.sender import Sender
+from wamsg2.standard_webhook import StandardWebhook
 from wamsg2.store.database import Store
 from wamsg2.store.writer import CommitHook
 from wamsg2.wassenger.account import WassengerAccount
@@ -32,6 +35,7 @@ from wamsg2.wassenger.client import WassengerClient
 from wamsg2.wassenger.history import WassengerHistory
 from wamsg2.watch import Watch
 from wamsg2.web.admin import AdminListener
+from wamsg2.web.listener import listen
 from wamsg2.web.webhook import Secrets, WebhookListener
 from wamsg2.work import settling
 
@@ -39,10 +43,8 @@ log = structlog.get_logger()
 
 #: By Little's law this many requests keep the pace however slow the answers are, up to a bound for memory.
 _LEAST_IN_FLIGHT, _MOST_IN_FLIGHT = 16, 256
-
-
-class ListenError(WamsgError):
-    """A port cannot be opened; the message says which."""
+#: Of some 6 KB each; beyond the webhooks that may be under way, so that a flood hears of it (503).
+_MOST_WEBHOOK_CONNECTIONS, _MOST_ADMIN_CONNECTIONS = 4000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,19 @@ def client_of(settings: Settings) -> WassengerClient:
     )
 
 
+def _kept_of(settings: Settings) -> Kept:
+    def days(number: int) -> timedelta | None:
+        return timedelta(days=number) or None
+
+    kept = settings.retention
+    return Kept(
+        raw_events=timedelta(days=kept.raw_events_days),
+        message_texts=days(kept.message_texts_days),
+        interactions=days(kept.interactions_days),
+        finished_campaigns=days(kept.finished_campaigns_days),
+    )
+
+
 def _gap_seconds(settings: Settings) -> float:
     """Between two questions to the provider: no faster than messages, and no slower than one a second."""
     return min(settings.wassenger.rate_limit_seconds, 1.0)
@@ -100,22 +115,32 @@ def catch_up_of(settings: Settings, *, store: Store, client: WassengerClient, in
     )
 
 
+def _delivery_of(
+    settings: Settings, stack: AsyncExitStack, *, store: Store, clock: Clock, random: Random
+) -> Delivery | None:
+    """What posts notifications, if they are to be posted anywhere."""
+    told = settings.notifications
+    if not told.url:
+        return None
+    receiver = StandardWebhook(
+        url=told.url,
+        secret=told.secret.get_secret_value(),
+        timeout_seconds=told.timeout_seconds,
+        clock=clock,
+    )
+    stack.push_async_callback(receiver.close)
+    return Delivery(store=store, receiver=receiver, clock=clock, random=random)
+
+
+def _thresholds_of(settings: Settings) -> alerts.Thresholds:
+    told = settings.notifications
+    return alerts.Thresholds(held=timedelta(seconds=told.held_seconds), disk_bytes=told.disk_low_mib * 1024 * 1024)
+
+
 def _most_in_flight(settings: Settings) -> int:
     interval = settings.wassenger.rate_limit_seconds
     needed = math.ceil(settings.wassenger.timeout_seconds / interval) + 1 if interval else _LEAST_IN_FLIGHT
     return min(max(needed, _LEAST_IN_FLIGHT), _MOST_IN_FLIGHT)
-
-
-async def _listen(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-    except OSError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    address = runner.addresses[0]
-    return f"http://{address[0]}:{address[1]}"
 
 
 async def run(
@@ -184,7 +209,7 @@ async def run(
             device_seconds=settings.watch.device_seconds,
             webhook_seconds=settings.watch.webhook_seconds,
         )
-        webhooks = WebhookListener(inbox=inbox, secrets=_secrets_of(settings))
+        webhooks = WebhookListener(inbox=inbox, secrets=_secrets_of(settings), clock=clock)
 
         def alive() -> None:
             webhooks.healthy = store.failing is None
@@ -192,8 +217,8 @@ async def run(
 
         watch = Watch(store=store, clock=clock, signals=sender, alive=alive)
 
-        async def report() -> dict[str, Any]:
-            facts = status.DaemonFacts(
+        def facts() -> status.DaemonFacts:
+            return status.DaemonFacts(
                 uptime_seconds=clock.monotonic() - started_at,
                 held=sender.held,
                 in_flight=sender.in_flight,
@@ -201,23 +226,52 @@ async def run(
                 webhooks_refused=webhooks.refused,
                 device=provider_watch.device,
                 webhook=provider_watch.webhook,
+                webhook_disabled_at=provider_watch.webhook_disabled_at,
                 caught_up_at=catch_up.last_at,
                 catch_up_problem=catch_up.problem,
             )
-            return await status.report(store, facts, now=clock.now(), policy=policy, rate_limit_seconds=limit_seconds)
 
+        async def report() -> dict[str, Any]:
+            return await status.report(
+                store, facts(), now=clock.now(), policy=policy, rate_limit_seconds=limit_seconds
+            )
+
+        async def alert_facts() -> alerts.Facts:
+            return await status.alert_facts(store, facts(), now=clock.now(), policy=policy)
+
+        delivery = _delivery_of(settings, stack, store=store, clock=clock, random=random)
+        notifier = Notifier(
+            store=store,
+            facts=alert_facts,
+            clock=clock,
+            thresholds=_thresholds_of(settings),
+            deliver=delivery.wake if delivery else None,
+        )
+        retention = Retention(store=store, clock=clock, policy=policy, kept=_kept_of(settings))
         admin = AdminListener(report=report, token=settings.admin.token.get_secret_value())
         hook, site = settings.webhook, settings.admin
-        webhook_base = await _listen(stack, webhooks.application(hook.path), hook.host, hook.port)
-        admin_url = await _listen(stack, admin.application(), site.host, site.port)
+        webhook_base = await listen(
+            *(stack, webhooks.application(hook.path), hook.host, hook.port),
+            clock=clock,
+            most_connections=_MOST_WEBHOOK_CONNECTIONS,
+        )
+        admin_url = await listen(
+            *(stack, admin.application(), site.host, site.port),
+            clock=clock,
+            most_connections=_MOST_ADMIN_CONNECTIONS,
+        )
 
         async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(sender.run(), name="sender")
+            asked_to_stop = [tasks.create_task(sender.run(), name="sender")]
+            if delivery:
+                asked_to_stop.append(tasks.create_task(delivery.run(), name="delivery"))
             others = [
                 tasks.create_task(reconciler.run(), name="reconciler"),
                 tasks.create_task(watch.run(), name="watch"),
                 tasks.create_task(provider_watch.run(), name="provider_watch"),
                 tasks.create_task(catch_up.run(), name="catch_up"),
+                tasks.create_task(notifier.run(), name="notifier"),
+                tasks.create_task(retention.run(), name="retention"),
             ]
             log.info("daemon.started", version=__version__, webhook=webhook_base, admin=admin_url, doubts=doubts)
             notify("READY=1")
@@ -226,7 +280,9 @@ async def run(
             log.info("daemon.stopping", in_flight=sender.in_flight)
             notify("STOPPING=1")
             sender.stop()
-            await sending
+            if delivery:
+                delivery.stop()
+            await asyncio.wait(asked_to_stop)
             for task in others:
                 task.cancel()
     log.info("daemon.stopped")

@@ -1,21 +1,28 @@
 """What a person does with campaigns: each action a row of short units of work, on the same database as the daemon."""
 
+import asyncio
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from wamsg2 import phone, template
 from wamsg2.clock import Clock
 from wamsg2.model import Campaign
 from wamsg2.store import campaigns as rows
 from wamsg2.store.database import Store
+from wamsg2.store.writer import Work
 from wamsg2.work import campaigning
 from wamsg2.work.campaigning import CHUNK_ROWS, CampaignError, Row, RowResult
 
+T = TypeVar("T")
+
 _NAME_LIMIT_CHARACTERS = 64
+#: After each transaction of many, so that whoever waits for the lock gets it.
+_PAUSE_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +84,19 @@ class Campaigns:
                 chunk = []
         if chunk:
             await self._add(name, chunk, report)
+        report.refused.sort(key=lambda refused: refused.row)
         return report
 
     async def _add(self, name: str, chunk: list[Row], report: ImportReport) -> None:
         unit = partial(campaigning.add_rows, name=name, rows=chunk, now=self._clock.now())
-        for row, result in zip(chunk, await self._store.write(unit), strict=True):
+        for row, result in zip(chunk, await self._write_some(unit), strict=True):
             match result:
                 case RowResult.ADDED:
                     report.added += 1
                 case RowResult.PRESENT:
                     report.present.append(row.number)
+                case RowResult.FORGOTTEN:
+                    report.refused.append(Refused(row.number, "phone", "was forgotten"))
 
     def _rows(self, campaign: Campaign, file: Path, report: ImportReport) -> Iterator[Row]:
         """The rows that can be taken; the others go into the report."""
@@ -118,7 +128,7 @@ class Campaigns:
             after: int | None = 0
             while after is not None:
                 unit = partial(campaigning.prepare_launch, name=name, after_contact_id=after, now=self._clock.now())
-                after = await self._store.write(unit)
+                after = await self._write_some(unit)
             if await self._store.write(partial(campaigning.finish_launch, name=name, now=self._clock.now())):
                 return
 
@@ -134,9 +144,14 @@ class Campaigns:
         """End it for good; how many queued messages were cancelled."""
         campaign_id = await self._store.write(partial(campaigning.cancel, name=name, now=self._clock.now()))
         total = 0
-        while n := await self._store.write(partial(campaigning.cancel_queued, campaign_id=campaign_id)):
+        while n := await self._write_some(partial(campaigning.cancel_queued, campaign_id=campaign_id)):
             total += n
         return total
+
+    async def _write_some(self, work: Work[T]) -> T:
+        done = await self._store.write(work)
+        await asyncio.sleep(_PAUSE_SECONDS)
+        return done
 
 
 def _refusal(campaign: Campaign, number: int, values: dict[str, str], needed: tuple[str, ...]) -> Refused | None:

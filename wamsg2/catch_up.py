@@ -130,9 +130,8 @@ class CatchUp:
             await asyncio.sleep(self._gap_seconds)
         else:
             return CaughtUp(found, problem=f"inbound messages: more than {_MOST_PAGES} pages")
-        if newest:
-            unit = partial(catching_up.listed, newest_at=max(newest), now=self._clock.now())
-            await self._store.write(unit)
+        newest_at = max(newest, default=None)
+        await self._store.write(partial(catching_up.listed, newest_at=newest_at, now=self._clock.now()))
         return CaughtUp(found)
 
     async def _take(self, events: Sequence[Event]) -> int:

@@ -4,6 +4,7 @@ Each source is read into values that remember where they stood, the strongest so
 pydantic judges the result. Everything wrong is said at once, one line per problem, never with a secret's value.
 """
 
+import base64
 import difflib
 import ipaddress
 import json
@@ -35,7 +36,13 @@ CONFIG_VARIABLE: Final = "WAMSG2_CONFIG"
 #: Where a file is looked for when none is named.
 DEFAULT_FILES: Final = (Path("config.toml"), Path("/etc/wamsg2/config.toml"))
 #: The keys read from systemd credentials; the file in ``$CREDENTIALS_DIRECTORY`` has the key's name.
-CREDENTIALS: Final = ("wassenger.api_key", "webhook.secrets", "webhook.signing_secrets", "admin.token")
+CREDENTIALS: Final = (
+    "wassenger.api_key",
+    "webhook.secrets",
+    "webhook.signing_secrets",
+    "admin.token",
+    "notifications.secret",
+)
 
 # Other names of a variable; ours is stronger.
 _ALIASES: Final = {"WASSENGER_RATE_LIMIT_SECONDS": "wassenger.rate_limit_seconds"}
@@ -116,6 +123,29 @@ def _region(value: str) -> str:
     return region
 
 
+def _receiver_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        usable = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
+        usable = usable and bool(url.hostname) and url.port != 0 and "@" not in url.netloc
+    except ValueError:
+        usable = False
+    if value and (not usable or "#" in value or " " in value or not value.isprintable()):
+        raise ValueError("must be empty or an https address (http on this machine) without user and fragment")
+    return value
+
+
+def _webhook_key(value: SecretStr) -> SecretStr:
+    encoded = value.get_secret_value().removeprefix("whsec_").rstrip("=")
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not value.get_secret_value().startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError('must be "whsec_" and the base64 of 24 to 64 random bytes')
+    return value
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -126,6 +156,7 @@ def _is_loopback(host: str) -> bool:
 _Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 _Seconds = Annotated[_Number, Field(ge=0, le=_MONTH_SECONDS)]
 _Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=65535)]
+_Days = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=36_500)]
 _Host = Annotated[str, AfterValidator(_host)]
 _Secret = Annotated[SecretStr, AfterValidator(_secret)]
 
@@ -213,6 +244,30 @@ class Watch(_Section):
     hold_failure_share: Annotated[_Number, Field(ge=0.01, le=1)] = 0.8
 
 
+class Notifications(_Section):
+    """What an operator is told, and where."""
+
+    #: Of the receiver; empty: nothing is posted.
+    url: Annotated[str, AfterValidator(_receiver_url)] = ""
+    #: Signs what is posted.
+    secret: SecretStr = SecretStr("")
+    #: Seconds for one request.
+    timeout_seconds: Annotated[_Number, Field(gt=0, le=30)] = 10.0
+    #: Less free space is told; 0: never.
+    disk_low_mib: Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=1024**3)] = 256
+    #: A hold, or its end, is told after so long.
+    held_seconds: _Seconds = 60.0
+
+    @field_validator("secret")
+    @classmethod
+    def _can_be_signed(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value():
+            return _webhook_key(value)
+        if info.data.get("url"):
+            raise ValueError("is required, because notifications.url is set")
+        return value
+
+
 class Database(_Section):
     """The one file of everything."""
 
@@ -226,6 +281,16 @@ class Contacts(_Section):
     default_country: Annotated[str, AfterValidator(_region)] = ""
 
 
+class Retention(_Section):
+    """For how many days what is kept; 0: for ever."""
+
+    #: At least as long as lost webhooks are asked for.
+    raw_events_days: Annotated[_Days, Field(ge=7)] = 30
+    message_texts_days: _Days = 0
+    interactions_days: _Days = 0
+    finished_campaigns_days: _Days = 0
+
+
 class Settings(BaseSettings):
     """All settings. `Settings()` holds the defaults; `load` reads what the user set."""
 
@@ -236,8 +301,10 @@ class Settings(BaseSettings):
     webhook: Webhook = Webhook()
     admin: Admin = Admin()
     watch: Watch = Watch()
+    notifications: Notifications = Notifications()
     database: Database = Database()
     contacts: Contacts = Contacts()
+    retention: Retention = Retention()
 
     @classmethod
     def settings_customise_sources(
@@ -313,6 +380,7 @@ def load(
         *_from_environment(environ, problems),
         *(_Found(path, value, "flag") for path, value in (overrides or {}).items() if value is not None),
     ]
+    found = [read for each in found if (read := _from_secret_file(each, problems))]
     problems += [_unknown(each.path, _KEYS, each.origin) for each in found if each.path not in _KEYS]
     known = {each.path: each for each in found if each.path in _KEYS}
 
@@ -393,19 +461,36 @@ def _from_credentials(environ: Mapping[str, str], problems: list[str]) -> Iterat
         return
     for path in CREDENTIALS:
         origin = f"credential {path}"
-        try:
-            content = (Path(directory) / path).read_text("utf-8").rstrip("\r\n")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror} ({origin})")
-            continue
-        except UnicodeDecodeError:
-            problems.append(f"{path}: is not UTF-8 ({origin})")
-            continue
+        file = Path(directory) / path
         # An empty one is systemd's way to say "there is none": the fallback that the unit sets.
-        if content:
-            yield _Found(path, content.splitlines() if path in _LISTS else content, origin)
+        if file.exists() and (value := _secret_in(file, path, origin, problems)):
+            yield _Found(path, value, origin)
+
+
+def _from_secret_file(each: _Found, problems: list[str]) -> _Found | None:
+    """Where ``wassenger.api_key_file`` (or another secret's) names a file, the secret in it; None if it has none."""
+    path = each.path.removesuffix("_file")
+    if path == each.path or path not in CREDENTIALS:
+        return each
+    if not isinstance(each.value, str) or not each.value:
+        problems.append(f"{each.path}: must be the path of a file ({each.origin})")
+        return None
+    origin = f"file {each.value}, named by {each.origin}"
+    value = _secret_in(Path(each.value), path, origin, problems)
+    return None if value is None else _Found(path, value, origin)
+
+
+def _secret_in(file: Path, path: str, origin: str, problems: list[str]) -> str | list[str] | None:
+    """The secret in a file, or a list's, one a line; None where it cannot be read."""
+    try:
+        content = file.read_text("utf-8").rstrip("\r\n")
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror} ({origin})")
+        return None
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not UTF-8 ({origin})")
+        return None
+    return content.splitlines() if path in _LISTS else content
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[_Found]:

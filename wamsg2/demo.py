@@ -21,6 +21,7 @@ from wamsg2.sandbox.server import Sandbox
 from wamsg2.sandbox.webhooks import Delivery
 from wamsg2.store import people, stats, verify
 from wamsg2.store.database import Store
+from wamsg2.wassenger import events
 
 CAMPAIGN = "demo"
 MESSAGE_1 = "Hi {{name}}, shall we send you the programme?"
@@ -213,7 +214,11 @@ async def _judge(sandbox: Sandbox, store: Store, progress: Progress) -> list[Ver
     }
     stored = await stats.interaction_ids(store.reader)
     broken = await verify.violations(
-        store.reader, window=timedelta(seconds=WINDOW_SECONDS), tolerance=rules.TOLERANCE
+        store.reader,
+        window=timedelta(seconds=WINDOW_SECONDS),
+        tolerance=rules.TOLERANCE,
+        now=SystemClock().now(),
+        inbound_events=events.INBOUND_EVENTS,
     )
     return [
         Verdict("P1 once only", first == [1] * len(CAST) and max(twos.values()) <= 1, f"{len(first)} Message 1"),

@@ -193,6 +193,7 @@ class Accepted:
     status: ReceiptStatus = ReceiptStatus.SENT
     sent_at: datetime | None = None
     reason: str | None = None
+    created_at: datetime | None = None  #: when it was taken, by the provider's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,7 @@ class Contact:
     opted_out: bool
     consent_at: datetime | None
     phone_key: str = ""  #: one spelling for all national spellings of `phone`
+    forgotten: bool = False  #: on their wish; the row says nothing of them any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ class Campaign:
     status: CampaignStatus
     message_1: str
     message_2: str | None
+    restored_at: datetime | None = None  #: came out of a backup then: what was sent since the backup is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,8 @@ class Message1:
     went_at: datetime | None
     message_2_exists: bool
     campaign_key: str = ""  #: keys the references of the campaign's messages
+    went_before: datetime | None = None  #: out of a backup and in doubt: it went out before then, or never
+    restored_at: datetime | None = None  #: when its campaign came out of a backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +308,7 @@ class Message:
     attempted_at: datetime | None
     contact_opted_out: bool
     campaign_status: CampaignStatus
+    contact_forgotten: bool = False
     doubts: int = 0  #: how often it was uncertain
 
 
@@ -340,6 +346,7 @@ class Doubt:
     uncertain_since: datetime
     absent_since: datetime | None
     look_ups: int
+    is_restored: bool = False  #: out of a backup: its request, if there was one, is long past
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +368,29 @@ class Finding:
     checked_at: datetime
 
 
+class NotificationState(StrEnum):
+    """What a notification says of its kind."""
+
+    RAISED = "raised"  #: it is so from now on
+    CLEARED = "cleared"  #: it is over
+    HAPPENED = "happened"  #: it has no end
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What an operator is told."""
+
+    id: int
+    key: str  #: random; the receiver's word for it, the same at every try
+    kind: str
+    subject: str  #: what it is about where one kind can be about several: a campaign's name, a moment
+    detail: str
+    state: NotificationState
+    raised_at: datetime
+    created_at: datetime  #: of the news: for `cleared` later than `raised_at`
+    attempts: int = 0  #: to deliver it, all in vain
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one reply means for one campaign (or for none)."""
@@ -369,3 +399,4 @@ class Decision:
     campaign_id: int | None = None
     message_1_id: int | None = None
     campaign_key: str = field(default="", compare=False)
+    restored_at: datetime | None = field(default=None, compare=False)

@@ -32,6 +32,10 @@ class TokenBucket:
             raise ValueError(message)
         self._ready_at = now_seconds + self.interval_seconds
 
+    def put_off(self, started_seconds: float) -> None:
+        """The send that took the token started only now: the next one keeps its distance from there."""
+        self._ready_at = max(self._ready_at, started_seconds + self.interval_seconds)
+
     def tokens_within(self, now_seconds: float, horizon_seconds: float, most: int) -> int:
         """How many sends could start up to `horizon_seconds` from now, `most` at the most."""
         # From now on, however long the token has lain there: the bucket holds one.

@@ -57,6 +57,14 @@ def key(e164: str) -> str:
     return e164
 
 
+def spellings(phone_key: str) -> tuple[str, ...]:
+    """Every E.164 number whose `key` is this one, the key itself first."""
+    country, area, rest = phone_key[:3], phone_key[3:5], phone_key[5:]
+    others = {"+52": f"+521{area}{rest}", "+54": f"+549{area}{rest}", "+55": f"+55{area}9{rest}"}
+    other = others.get(country)
+    return (phone_key, other) if other and key(other) == phone_key else (phone_key,)
+
+
 def from_digits(text: str) -> str | None:
     """E.164 from what the provider calls a number (``34600000001``, ``+34600000001``), or None."""
     compact = text.strip()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -54,6 +55,7 @@ class ProviderWatch:
         self._webhook_at_seconds = now_seconds if webhook_seconds else math.inf
         self.device: Finding | None = None
         self.webhook: Finding | None = None
+        self.webhook_disabled_at: datetime | None = None  #: when it was last found so, having been well before
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -90,7 +92,9 @@ class ProviderWatch:
     async def _look_at_webhook(self) -> None:
         state = await self._account.webhook()
         if isinstance(state, State) and state.disabled_id:
-            log.warning("webhook.disabled", detail=state.detail)
+            if self.webhook is None or self.webhook.ok is not False:
+                log.warning("webhook.disabled", detail=state.detail)
+                self.webhook_disabled_at = self._clock.now()
             enabled = await self._account.enable_webhook(state.disabled_id)
             if isinstance(enabled, State):  # otherwise it is known to have been disabled, and nothing else
                 state = enabled

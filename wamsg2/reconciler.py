@@ -88,8 +88,10 @@ class Reconciler:
         log.info(
             "message.looked_up", message_id=doubt.message_id, answer=type(answer).__name__.lower(), status=status
         )
-        if status is not None and status is not MessageStatus.UNCERTAIN:
-            self._signals.wake()
+        if status is not MessageStatus.UNCERTAIN:
+            self._absent_since_seconds.pop((doubt.message_id, doubt.attempt), None)
+            if status is not None:
+                self._signals.wake()
         return self._gap_seconds
 
     def _as_seen_here(self, doubt: Doubt, answer: LookUp, now: datetime) -> Doubt:

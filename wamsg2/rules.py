@@ -43,6 +43,8 @@ def in_window(went_at: datetime, reply_at: datetime, window: timedelta) -> bool:
 
 
 def _is_candidate(message: Message1, reply_at: datetime, window: timedelta) -> bool:
+    if message.status in UNSETTLED and message.went_before is not None:
+        return reply_at <= message.went_before + window
     may_have_gone = message.status in WENT_OUT or message.status in UNSETTLED
     return may_have_gone and message.went_at is not None and in_window(message.went_at, reply_at, window)
 
@@ -82,12 +84,13 @@ def decide_reply(
         chosen = sorted(candidates, key=_recency)[-1:]
     if not chosen:
         return (Decision(ReplyOutcome.NO_RECENT_MESSAGE_1),)
-    return tuple(Decision(_outcome_for(m), m.campaign_id, m.id, m.campaign_key) for m in chosen)
+    return tuple(Decision(_outcome_for(m), m.campaign_id, m.id, m.campaign_key, m.restored_at) for m in chosen)
 
 
 def _recency(message: Message1) -> tuple[datetime, int]:
-    assert message.went_at is not None  # noqa: S101 - candidates have a time, by _is_candidate
-    return message.went_at, message.id
+    at = message.went_before or message.went_at
+    assert at is not None  # noqa: S101 - candidates have a time, by _is_candidate
+    return at, message.id
 
 
 def with_outcome(decisions: Sequence[Decision], outcome: ReplyOutcome) -> tuple[Decision, ...]:
@@ -174,6 +177,29 @@ def advance(status: MessageStatus, receipt: ReceiptStatus) -> MessageStatus:
     return reported if _RANK[reported] > _RANK.get(status, 0) else status
 
 
+#: Why a message out of a backup is in doubt.
+RESTORED = "restored from a backup: may have been sent since"
+
+
+def first_status(
+    *, contact_opted_out: bool = False, restored_at: datetime | None, reply_at: datetime | None = None
+) -> tuple[MessageStatus, str | None]:
+    """Where a new message starts: in line, unless it may have gone out already or its contact wants none.
+
+    A database out of a backup does not know what was sent between the backup and its restore. So a Message 1 of a
+    campaign in it may have been sent by the daemon of then, and so may the answer to a reply of that time.
+    """
+    if restored_at is not None and (reply_at is None or reply_at <= restored_at + TOLERANCE):
+        return MessageStatus.UNCERTAIN, RESTORED
+    if contact_opted_out:
+        return MessageStatus.CANCELLED, "contact opted out"
+    return MessageStatus.QUEUED, None
+
+
+#: Why nothing more goes to somebody, and all that is told of what became of what did: providers repeat our words.
+FORGOTTEN = "contact was forgotten"
+
+
 def released(*, contact_opted_out: bool, campaign_status: CampaignStatus) -> tuple[MessageStatus, str | None]:
     """Where a claimed message goes that certainly was not accepted: back in line, unless nobody wants it now."""
     if contact_opted_out:
@@ -201,13 +227,17 @@ def provider_sent_time(
 #: First look-up after this long: the provider's search may lag behind its own answers.
 _FIRST_LOOK_UP = timedelta(seconds=5)
 _LAST_LOOK_UP = timedelta(minutes=10)
+_DAY = timedelta(days=1)
 
 
-def next_look_up(look_ups: int, resend_after: timedelta) -> timedelta:
+def next_look_up(look_ups: int, resend_after: timedelta, *, is_restored: bool = False) -> timedelta:
     """How long to wait before looking for an uncertain message again: doubling, from 5 s to 10 min.
 
-    A short proof time (staging) shortens the steps, so that the proof still rests on several look-ups.
+    A short proof time (staging) shortens the steps, so that the proof still rests on several look-ups. Of a message
+    out of a backup the search does not lag any more, and there may be very many: the two of the proof are enough.
     """
+    if is_restored:
+        return resend_after or min(_DAY, _LAST_LOOK_UP * 2.0 ** min(look_ups, 20))
     first = min(_FIRST_LOOK_UP, resend_after / 4) if resend_after else _FIRST_LOOK_UP
     return min(_LAST_LOOK_UP, first * 2.0 ** min(look_ups, 20))
 
@@ -241,6 +271,11 @@ def list_since(newest_listed: datetime, now: datetime, *, thoroughly: bool = Fal
     overlap = _THOROUGH_LIST_OVERLAP if thoroughly else _LIST_OVERLAP
     # In this order: a message of the year one is not a reason to fail.
     return max(newest_listed, now - _LIST_AT_MOST + overlap) - overlap
+
+
+def expire_before(kept: timedelta, now: datetime) -> datetime:
+    """Raw events of before then may go: also a message at the end of a list is known, by whatever clock, as come."""
+    return now - max(kept, _LIST_AT_MOST + _DAY)
 
 
 def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:
@@ -283,6 +318,21 @@ def campaign_status(
     if window_closes_at is not None and now <= window_closes_at:
         return stored
     return CampaignStatus.COMPLETED
+
+
+def ended_at(
+    stored: CampaignStatus,
+    *,
+    open_messages: int,
+    window_closes_at: datetime | None,
+    began_at: datetime,
+    now: datetime,
+) -> datetime | None:
+    """Since when a campaign is over for good: its last window, or its beginning where nothing went out; or None."""
+    shown = campaign_status(stored, open_messages=open_messages, window_closes_at=window_closes_at, now=now)
+    if open_messages or shown not in (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED):
+        return None
+    return window_closes_at or began_at
 
 
 #: Which stored status each action may start from; anything else is refused with a clear line.

@@ -80,6 +80,7 @@ class Sender:
         self._clock = clock
         self._random = random
         self._policy = policy
+        self._limit = timedelta(seconds=rate_limit_seconds)
         self._bucket = TokenBucket(rate_limit_seconds, now_seconds=clock.monotonic())
         self._most_in_flight = most_in_flight
         self._bell = Bell()
@@ -154,7 +155,8 @@ class Sender:
         if not most:
             return max(self._bucket.ready_at_seconds - now_seconds - LEAD_SECONDS, 0.001)
         now, held = self._clock.now(), self._held
-        unit = partial(claiming.claim, now=now, due_before=now + timedelta(seconds=LEAD_SECONDS), most=most)
+        due_before = now + timedelta(seconds=LEAD_SECONDS)
+        unit = partial(claiming.claim, now=now, due_before=due_before, most=most, limit=self._limit)
         try:
             claimed = await self._store.write(unit)
         except StoreUnavailableError as error:
@@ -176,8 +178,8 @@ class Sender:
     async def _start(self, claim: Claim) -> None:
         """Wait for the message's turn, then start its request; one that may not leave any more is settled."""
         due_in_seconds = (claim.due_at - self._clock.now()).total_seconds()
-        start_at = max(self._bucket.ready_at_seconds, self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS))
-        while (wait_seconds := start_at - self._clock.monotonic()) > 0:  # noqa: ASYNC110 - a timer may fire early
+        due_at = self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS)
+        while (wait_seconds := self._until_turn(due_at)) > 0:  # noqa: ASYNC110 - a timer may fire early
             await asyncio.sleep(wait_seconds)
         if self._stopping or self._hold_seconds() > 0:
             self._unsent.pop(claim.message_id, None)
@@ -187,6 +189,10 @@ class Sender:
         task = asyncio.get_running_loop().create_task(self._send(claim), name=f"send-{claim.message_id}")
         self._in_flight.add(task)
         task.add_done_callback(self._finished)
+
+    def _until_turn(self, due_at_seconds: float) -> float:
+        # Asked again and again: the send before this one may start late.
+        return max(self._bucket.ready_at_seconds, due_at_seconds) - self._clock.monotonic()
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -198,6 +204,7 @@ class Sender:
             return
         self.last_send_at = started_at = self._clock.now()
         started_seconds = self._clock.monotonic()
+        self._bucket.put_off(started_seconds)
         try:
             outcome = await self._client.send(claim)
         except Exception as error:

@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from wamsg2 import __version__, rules
+from wamsg2 import __version__, alerts, rules
 from wamsg2.model import CampaignStatus, Finding, MessageStatus, Policy, Step
-from wamsg2.store import stats
+from wamsg2.store import notifications, stats
 from wamsg2.store.database import Store
 
 #: A doubt this old is one that look-ups do not settle: a person has to.
 _NEEDS_A_PERSON_AFTER = timedelta(minutes=10)
 _ACTIVE = (CampaignStatus.RUNNING, CampaignStatus.PAUSED)
+#: What has happened is shown for so long.
+_NEWS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class DaemonFacts:
     webhooks_refused: int
     device: Finding | None = None
     webhook: Finding | None = None
+    webhook_disabled_at: datetime | None = None
     caught_up_at: datetime | None = None
     catch_up_problem: str | None = None
 
@@ -42,23 +45,59 @@ def iso(moment: datetime | None) -> str | None:
 
 def campaign_json(campaign: stats.CampaignStats, *, now: datetime, policy: Policy) -> dict[str, Any]:
     """A campaign in figures."""
-    closes_at = campaign.last_sent_at + policy.window if campaign.last_sent_at else None
-    status = rules.campaign_status(
-        campaign.status, open_messages=campaign.open_messages, window_closes_at=closes_at, now=now
-    )
     return {
         "name": campaign.name,
-        "status": status.value,
+        "status": _status_of(campaign, now, policy).value,
         "contacts": campaign.contacts,
         "message_1": {s.value: n for s, n in campaign.messages[Step.MESSAGE_1].items()},
         "message_2": {s.value: n for s, n in campaign.messages[Step.MESSAGE_2].items()},
         "replied": campaign.replied,
         "interactions": campaign.interactions,
         "opted_out": campaign.opted_out,
-        "window_closes_at": iso(closes_at),
+        "window_closes_at": iso(_closes_at(campaign, policy)),
         "created_at": iso(campaign.created_at),
         "launched_at": iso(campaign.launched_at),
     }
+
+
+def _closes_at(campaign: stats.CampaignStats, policy: Policy) -> datetime | None:
+    return campaign.last_sent_at + policy.window if campaign.last_sent_at else None
+
+
+def _status_of(campaign: stats.CampaignStats, now: datetime, policy: Policy) -> CampaignStatus:
+    return rules.campaign_status(
+        campaign.status,
+        open_messages=campaign.open_messages,
+        window_closes_at=_closes_at(campaign, policy),
+        now=now,
+    )
+
+
+def _needs_person(queue: stats.QueueStats, now: datetime, policy: Policy) -> bool:
+    """Whether the oldest doubt is one that look-ups do not settle."""
+    patience = max(_NEEDS_A_PERSON_AFTER, 3 * policy.resend_after)
+    return queue.uncertain_since is not None and now - queue.uncertain_since > patience
+
+
+async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy: Policy) -> alerts.Facts:
+    """What the alerts are judged by."""
+    campaigns = await stats.campaigns(store.reader)
+    queue = await stats.queue(store.reader, now)
+    doubts = sum(c.messages[step][MessageStatus.UNCERTAIN] for c in campaigns for step in Step)
+    return alerts.Facts(
+        held=facts.held,
+        device=facts.device,
+        webhook=facts.webhook,
+        webhook_disabled_at=facts.webhook_disabled_at,
+        doubts=doubts if _needs_person(queue, now, policy) else 0,
+        failing=store.failing,
+        free_bytes=store.free_bytes(),
+        completed=tuple(
+            alerts.Completed(c.name, c.contacts, c.replied)
+            for c in campaigns
+            if _status_of(c, now, policy) is CampaignStatus.COMPLETED
+        ),
+    )
 
 
 def _finding_json(finding: Finding | None) -> dict[str, Any] | None:
@@ -74,20 +113,20 @@ async def report(
     campaigns = await stats.campaigns(store.reader)
     queue = await stats.queue(store.reader, now)
     webhooks = await stats.webhooks(store.reader)
+    told = await notifications.shown(store.reader, now - _NEWS)
+    delivery = await notifications.delivery(store.reader)
 
     def count(status: MessageStatus, steps: tuple[Step, ...], *only: CampaignStatus) -> int:
         return sum(c.messages[step][status] for c in campaigns for step in steps if not only or c.status in only)
 
     both = tuple(Step)
     runnable = count(MessageStatus.QUEUED, both, CampaignStatus.RUNNING)
-    needs_person = queue.uncertain_since is not None and now - queue.uncertain_since > max(
-        _NEEDS_A_PERSON_AFTER, 3 * policy.resend_after
-    )
     problems = [
         *([store.failing] if store.failing else []),
         *([f"sending is held: {facts.held}"] if facts.held else []),
-        *(["messages are uncertain, and look-ups do not settle them"] if needs_person else []),
+        *(["messages are uncertain, and look-ups do not settle them"] if _needs_person(queue, now, policy) else []),
         *([f"webhook: {facts.webhook.detail}"] if facts.webhook and facts.webhook.ok is False else []),
+        *(f"disk: {each['detail']}" for each in told if each["kind"] == alerts.Kind.DISK_LOW),
     ]
     if facts.held:
         state = "held"
@@ -131,5 +170,7 @@ async def report(
             "webhook": _finding_json(facts.webhook),
             "catch_up": {"last_at": iso(facts.caught_up_at), "problem": facts.catch_up_problem},
         },
+        "notifications": told,
+        "deliveries": {"waiting": delivery.waiting, "given_up": delivery.given_up},
         "campaigns": [campaign_json(c, now=now, policy=policy) for c in campaigns],
     }

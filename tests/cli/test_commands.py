@@ -438,7 +438,8 @@ def test_an_export_through_a_link_keeps_the_link(wamsg2: CommandLine) -> None:
 #: As the contract shows them.
 STATUS_KEYS = {
     "": [
-        "status", "problems", "version", "uptime_seconds", "sender", "queue", "webhooks", "watch", "campaigns",
+        "status", "problems", "version", "uptime_seconds", "sender", "queue", "webhooks", "watch",
+        "notifications", "deliveries", "campaigns",
     ],
     "sender": ["state", "reason", "rate_limit_seconds", "last_send_at"],
     "queue": ["message_1", "message_2", "sending", "uncertain", "oldest_due_seconds", "eta_seconds"],
@@ -847,7 +848,11 @@ NEED_A_DATABASE = (
     ["verify"],
     ["contact", "show", ANA],
     ["contact", "opt-in", ANA],
+    ["message", "list"],
+    ["message", "show", "1"],
     ["message", "resolve", "1", "sent"],
+    ["interaction", "list"],
+    ["interaction", "assign", "1", ANA],
     ["catch-up"],
     ["catch-up", "--json"],
 )

@@ -2,8 +2,8 @@
 
     python -m tests.process.daemon CONFIG POINT [COUNT]
 
-A point is ``before:UNIT`` or ``after:UNIT``: around the COUNT-th commit (1 by default) with a unit of work of that
-name, such as ``after:claim``.
+A point is ``before:UNIT`` or ``after:UNIT``: around the commit that holds the COUNT-th unit of work (1 by default) of
+that name, such as ``after:claim``. (Of commits there may be few: on a busy machine one holds many units.)
 """
 
 import asyncio
@@ -34,9 +34,9 @@ class KillAt:
         self._left = count
 
     def __call__(self, when: Literal["before", "after"], works: Sequence[Work[Any]]) -> None:
-        if when == self._when and self._unit in map(_name, works):
-            self._left -= 1
-            if self._left == 0:
+        if when == self._when and (found := list(map(_name, works)).count(self._unit)):
+            self._left -= found
+            if self._left <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

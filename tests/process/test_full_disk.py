@@ -64,7 +64,13 @@ async def test_a_full_disk(small: Path) -> None:
     """What does not fit is refused and comes again; what still fits into the log goes on."""
     async with (
         Sandbox(SETTINGS) as sandbox,
-        site(small, sandbox, wassenger__rate_limit_seconds="0.3", wassenger__resend_after_seconds="1") as made,
+        site(
+            small,
+            sandbox,
+            wassenger__rate_limit_seconds="0.3",
+            wassenger__resend_after_seconds="1",
+            notifications__disk_low_mib="0",
+        ) as made,
     ):
         await made.campaign("spring", PHONES)
         daemon = await made.start()

@@ -37,8 +37,9 @@ async def everybody_has_both(made: Site, sandbox: Sandbox) -> None:
     await sandbox.settle(timeout_seconds=60)
     accepted = Counter((m.phone, m.priority) for m in sandbox.accepted)
     assert accepted == Counter({(p, priority): 1 for p in PHONES for priority in ("normal", "high")})
-    times = [m.monotonic_seconds for m in sandbox.accepted]
-    assert times[-1] - times[0] >= (len(times) - 1) * LIMIT_SECONDS - JITTER_SECONDS
+    # Not from the first arrival, which a busy machine notices late: the bucket is empty at the start.
+    took_seconds = sandbox.accepted[-1].monotonic_seconds - made.started_seconds
+    assert took_seconds >= len(sandbox.accepted) * LIMIT_SECONDS - JITTER_SECONDS
 
 
 # --- clocks -----------------------------------------------------------------------------------------------------

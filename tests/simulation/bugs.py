@@ -85,8 +85,8 @@ class _HastyWriter(ProcessWriter):
 
 
 def _put_back_at_once(tx: Tx, message: Message, reason: str, now: datetime, policy: Policy) -> None:
-    del now, policy
-    settling.put_back(tx, message, reason)
+    del policy
+    settling.put_back(tx, message, reason, now)
 
 
 class _FullBucket(pacing.TokenBucket):

@@ -52,7 +52,7 @@ async def test_every_commit_is_fsynced_and_keys_are_enforced(path: Path) -> None
             ("journal_mode", "wal"),
             ("synchronous", 2),
             ("foreign_keys", 1),
-            ("busy_timeout", 5000),
+            ("busy_timeout", 1),  # and asked again: see the test of a lock that is taken again and again
         ):
             assert await store.write(lambda tx, p=pragma: tx.execute(f"PRAGMA {p}").fetchone()[0]) == value  # type: ignore[misc]
 

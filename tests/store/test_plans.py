@@ -17,7 +17,7 @@ from wamsg2.model import Decision, EventResult, EventSource, Policy, Receipt, Re
 from wamsg2.store import campaigns, contacts, events, interactions, marks, messages, stats
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
-from wamsg2.work import campaigning, catching_up, claiming, consent, settling
+from wamsg2.work import campaigning, catching_up, claiming, consent, restoring, settling
 
 #: Tables of a few rows, and partial indexes that hold a few.
 _FEW = r"g|campaigns|s|c|totals|message_counts|campaign_counts|CONSTANT ROW|\(subquery-\d+\)"
@@ -119,6 +119,10 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "unmatched_numbers": lambda tx: interactions.unmatched_numbers(tx, "5@lid"),
     "record": lambda tx: interactions.add(tx, REPLY, Decision(ReplyOutcome.MESSAGE_2_EXISTS, 1, 5)),
     "next_doubt": lambda tx: messages.next_doubt(tx, START),
+    "next_doubt, none is due": lambda tx: messages.next_doubt(tx, START - timedelta(days=99_999)),
+    "look_up_soon": lambda tx: messages.look_up_soon(tx, 9, START),
+    "unanswered": lambda tx: interactions.unanswered(tx, 5),
+    "doubt_open": lambda tx: restoring.doubt(tx, 900, START),
     "unreported": lambda tx: messages.unreported(tx, START, 100),
     "asked": lambda tx: messages.asked(tx, 3, START, is_answered=True),
     "add event": lambda tx: add_event(tx, EventSource.WEBHOOK),

@@ -89,6 +89,9 @@ def connection() -> Iterator[sqlite3.Connection]:
         ("messages", message(status="sending", **CLAIMED | {"text": None})),
         ("messages", message(status="uncertain", reason="x", **CLAIMED)),  # who would look it up?
         ("messages", message(status="uncertain", look_up_at=0, **CLAIMED)),  # why?
+        ("messages", message(status="uncertain", reason="x", look_up_at=0, **CLAIMED | {"text": None})),
+        ("messages", message(status="uncertain", reason="x", look_up_at=0, **CLAIMED | {"attempted_at": None})),
+        ("messages", message(status="uncertain", reason="x", step=2, reply_at=1)),  # somebody waits for it
         ("messages", message(look_up_at=0)),  # nothing to ask about
         ("messages", message(status="delivered", sent_at=1, look_up_at=0)),
         ("messages", message(status="failed", reason="x", look_up_at=0)),
@@ -104,6 +107,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         ("interactions", interaction(contact_id=9)),
         ("interactions", interaction(campaign_id=9)),
         ("events", event(result="duplicate")),
+        ("events", event(source="dream")),
         ("events", event(source="daemon")),
         ("events", event(source=None)),
         ("waiting_receipts", {"status": "lost", "chat_ids": "", "received_at": 0}),
@@ -121,6 +125,8 @@ def test_wrong_rows_are_refused(connection: sqlite3.Connection, table: str, row:
         message(step=2, reply_at=5),
         message(status="sending", **CLAIMED),
         message(status="uncertain", reason="x", look_up_at=0, **CLAIMED),
+        message(status="uncertain", reason="x"),  # out of a backup: looked up in its turn
+        message(status="uncertain", reason="x", look_up_at=0, step=2, reply_at=1),
         message(status="sent", sent_at=1),
         message(status="sent", sent_at=1, look_up_at=2),
         message(status="failed", reason="x"),
@@ -137,9 +143,16 @@ def test_one_message_per_contact_campaign_and_step(connection: sqlite3.Connectio
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         insert(connection, "messages", **message(reference="other"))
     insert(connection, "messages", **message(reference="other", step=2, reply_at=1))
+
+
+@pytest.mark.parametrize("row", [{"status": "sending", **CLAIMED}, {"status": "uncertain", "reason": "x", "step": 1}])
+def test_one_message_per_reference_that_the_provider_may_know(
+    connection: sqlite3.Connection, row: dict[str, object]
+) -> None:
+    insert(connection, "messages", **message(**row))
     insert(connection, "contacts", **contact(phone_key="2"))
     with pytest.raises(sqlite3.IntegrityError, match=r"messages\.reference"):
-        insert(connection, "messages", **message(contact_id=2))
+        insert(connection, "messages", **message(contact_id=2, **row))
 
 
 def test_one_event_per_identity(connection: sqlite3.Connection) -> None:

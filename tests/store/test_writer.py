@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,37 @@ async def test_a_refused_commit_refuses_everyone(connection: sqlite3.Connection,
     assert stored(path) == [2]
 
 
+async def test_a_lock_that_is_taken_again_and_again_is_got(connection: sqlite3.Connection, path: Path) -> None:
+    """Another process imports a long file: it lets the lock go for moments only."""
+    rounds, most, taken, got = 0, 2000, threading.Event(), threading.Event()
+
+    def keep_taking() -> None:
+        nonlocal rounds
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
+            while rounds < most and not got.is_set():
+                other.execute("BEGIN IMMEDIATE")
+                rounds += 1
+                taken.set()
+                threading.Event().wait(0.005)
+                other.execute("COMMIT")
+                threading.Event().wait(0.002)
+
+    writer = ThreadWriter(connection)
+    taker = threading.Thread(target=keep_taking)
+    taker.start()
+    assert await asyncio.to_thread(taken.wait, 60)
+    await writer.submit(lambda tx: tx.execute("CREATE TABLE done (x)"))
+    got.set()
+    taker.join()
+    assert rounds < most
+    writer.close()
+
+
 async def test_a_locked_database_refuses_and_recovers(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA busy_timeout = 0")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     inline = InlineWriter(connection)
+    connection.execute("PRAGMA busy_timeout = 0")
     with pytest.raises(StoreUnavailableError, match="database is locked"):
         await inline.submit(insert(1))
     other.execute("ROLLBACK")
@@ -319,9 +346,9 @@ async def test_a_writer_that_dies_tells_those_who_wait(connection: sqlite3.Conne
 def either(request: pytest.FixtureRequest, path: Path) -> Iterator[InlineWriter | ThreadWriter]:
     """A writer of each kind, on a connection that waits for no lock."""
     connection = connect(path)
-    connection.execute("PRAGMA busy_timeout = 0")
     connection.execute("CREATE TABLE t (n INTEGER, blob BLOB)")
     made = request.param(connection)
+    connection.execute("PRAGMA busy_timeout = 0")
     yield made
     made.close()
 

@@ -516,8 +516,10 @@ AT = datetime(2026, 11, 22, 10, 0, 4, tzinfo=UTC)
     ],
 )
 async def test_found(changes: dict[str, Any], status: ReceiptStatus) -> None:
-    message = entity(sentAt="2026-11-22T10:00:04.000Z", **changes)
-    assert await found(200, [message]) == Accepted(QUEUE_ID, WA_ID, "5215600000001@c.us", status, AT)
+    message = entity(sentAt="2026-11-22T10:00:04.000Z", createdAt="2026-11-22T10:00:01.000Z", **changes)
+    assert await found(200, [message]) == Accepted(
+        QUEUE_ID, WA_ID, "5215600000001@c.us", status, AT, created_at=AT - timedelta(seconds=3)
+    )
 
 
 async def test_found_with_a_reason() -> None:

@@ -789,7 +789,7 @@ def can_be_stored(event: Event) -> None:
 
 # --- chance -----------------------------------------------------------------------------------------------------
 
-few = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 many = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 KEYS = (

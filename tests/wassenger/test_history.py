@@ -52,13 +52,13 @@ async def history_of(provider: Provider) -> AsyncIterator[WassengerHistory]:
             await client.close()
 
 
-async def asked(answer: Any, status: int = 200) -> Page | Unknown:
+async def asked(answer: Any, status: int = 200, *, since: datetime = START) -> Page | Unknown:
     async with history_of(Provider(answer, status)) as history:
-        return await history.inbound(START, 0)
+        return await history.inbound(since, 0)
 
 
 async def listed(*entities: Any) -> Page:
-    page = await asked(entities)
+    page = await asked(entities, since=datetime(2025, 1, 1, tzinfo=UTC))
     assert isinstance(page, Page)
     return page
 

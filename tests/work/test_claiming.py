@@ -191,6 +191,22 @@ async def test_what_is_put_back_for_later_lets_others_pass(home: House) -> None:
     assert (await claim(home)).next_due_at == START + timedelta(seconds=60)
 
 
+async def test_the_limit_in_force_is_stored_with_the_claim(home: House) -> None:
+    await home.campaign(*PHONES[:2])
+    await home.claim(limit=timedelta(seconds=1.5))
+    assert await home.rows("SELECT limit_ms FROM messages ORDER BY id") == [(1500,), (None,)]
+
+
+async def test_what_is_dropped_is_noted(home: House) -> None:
+    await home.campaign(*PHONES[:2], message_1="Hello {{name}}")
+    await home.store.write(lambda tx: tx.execute("UPDATE contacts SET opted_out = 1 WHERE id = 1"))
+    await claim(home, 2)
+    assert await home.rows("SELECT message_id, what FROM message_notes ORDER BY id") == [
+        (1, "cancelled: contact opted out"),
+        (2, "failed: no value for {{name}}"),
+    ]
+
+
 # --- rows that cannot be read --------------------------------------------------------------------------------
 
 

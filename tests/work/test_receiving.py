@@ -606,7 +606,9 @@ async def test_a_decision_by_hand_holds_against_every_word_before_it(home: House
     await home.store.write(lambda tx: consent.opt_in_number(tx, ONE, home.clock.now()))
     assert await opted_out(home) == [False]
     await home.receive(inbound(ONE, "STOP", at=START, wa_id="A0"))
-    assert await opted_out(home) == [True], "in one second the opt-out holds"
+    assert await opted_out(home) == [False]
+    await home.receive(inbound(ONE, "STOP", at=START + timedelta(seconds=1), wa_id="A2"))
+    assert await opted_out(home) == [True]
 
 
 async def test_a_stop_from_a_lid_that_once_came_with_a_number(home: House) -> None:

@@ -420,10 +420,10 @@ async def test_recover_begins_the_look_ups_anew(home: House) -> None:
     for _ in range(2):
         await home.send_one(Uncertain("reset"))
     await home.store.write(
-        lambda tx: messages.looked_up(tx, 1, absent_since=START, look_up_at=START + timedelta(minutes=10))
+        lambda tx: messages.looked_up(tx, 1, absent_since=START, look_up_at=START + timedelta(minutes=10), now=START)
     )
     soon = START + timedelta(seconds=1)
-    await home.store.write(lambda tx: messages.looked_up(tx, 2, absent_since=None, look_up_at=soon))
+    await home.store.write(lambda tx: messages.looked_up(tx, 2, absent_since=None, look_up_at=soon, now=START))
     await home.store.write(lambda tx: settling.recover(tx, START, POLICY))
     assert await home.rows("SELECT look_ups, absent_since, look_up_at FROM messages ORDER BY id") == [
         (0, None, to_ms(START + timedelta(seconds=5))),
@@ -525,3 +525,137 @@ async def test_a_kept_receipt_teaches_the_chat_id(home: House) -> None:
     await home.store.write(lambda tx: settling.receive_receipt(tx, told_of, now=START, policy=POLICY))
     await home.settle(claim, Accepted(QUEUE_ID, WA_ID))
     assert await home.rows("SELECT chat_id FROM chat_ids") == [("183000000000001@lid",)]
+
+
+# --- notes ---------------------------------------------------------------------------------------------------
+
+
+async def noted(home: House) -> list[tuple[float, str]]:
+    """(seconds since the start, what) of every note."""
+    rows = await home.rows("SELECT at, what FROM message_notes ORDER BY id")
+    return [(at / 1000 - START.timestamp(), what) for at, what in rows]
+
+
+async def test_the_ordinary_way_leaves_no_note(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID, WA_ID))
+    await home.receive(receipt("sent", at=START, queue_id=QUEUE_ID))
+    await home.receive(ack("delivered", at=START, wa_id=WA_ID, number=ONE))
+    await home.receive(ack("read", at=START, wa_id=WA_ID, number=ONE))
+    await home.receive(inbound(ONE, at=START, wa_id="A1"))
+    home.clock.advance(2)
+    await home.send_one()
+    assert await noted(home) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "note"),
+    [
+        (Rejected("HTTP 422"), "failed: HTTP 422"),
+        (Deferred("HTTP 429", timedelta(seconds=60)), "back in line: HTTP 429"),
+        (Held("HTTP 402"), "back in line: HTTP 402"),
+        (Withdrawn("contact opted out"), "withdrawn: contact opted out"),
+        (Uncertain("no answer in time"), "doubted: no answer in time"),
+    ],
+)
+async def test_what_a_request_came_to_is_noted(home: House, outcome: Outcome, note: str) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    started_at = home.clock.now()
+    home.clock.advance(7)
+    now = home.clock.now()
+    await home.store.write(
+        lambda tx: settling.settle(tx, claim, outcome, started_at=started_at, now=now, policy=POLICY)
+    )
+    assert await noted(home) == [(0.0, "attempt 1"), (7.0, note)]
+
+
+async def test_each_attempt_is_noted(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Deferred("refused"))
+    home.clock.advance(5)
+    await home.send_one(Deferred("refused again"))
+    home.clock.advance(5)
+    await home.send_one()
+    assert await noted(home) == [
+        (0.0, "attempt 1"), (0.0, "back in line: refused"), (5.0, "attempt 2"), (5.0, "back in line: refused again"),
+    ]  # fmt: skip
+
+
+async def test_what_nobody_wants_any_more_is_noted_with_both_reasons(home: House) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    await home.campaigns.cancel("spring")
+    await home.settle(claim, Deferred("HTTP 429"))
+    assert (await noted(home))[-1] == (0.0, "cancelled: campaign cancelled (HTTP 429)")
+
+
+async def test_a_crash_is_noted(home: House) -> None:
+    await home.campaign(ONE)
+    await home.claim()
+    home.clock.advance(60)
+    now = home.clock.now()
+    await home.store.write(lambda tx: settling.recover(tx, now, POLICY))
+    assert await noted(home) == [(0.0, "attempt 1"), (60.0, "doubted: the process ended during the request")]
+
+
+async def test_look_ups_are_noted_with_their_answers(home: House) -> None:
+    await doubtful(home)
+    for answer in (Unknown("HTTP 503"), Absent(), Absent()):
+        home.clock.advance(150)
+        doubt = await next_doubt(home)
+        assert doubt
+        await look_up(home, doubt, answer)
+    assert (await noted(home))[2:] == [
+        (150.0, "looked up: no answer (HTTP 503)"),
+        (300.0, "looked up: absent"),
+        (450.0, "looked up: absent"),
+        (450.0, "back in line: proved not accepted"),
+    ]
+
+
+async def test_a_look_up_that_finds_it_is_noted(home: House) -> None:
+    await doubtful(home)
+    home.clock.advance(10)
+    doubt = await next_doubt(home)
+    assert doubt
+    assert await look_up(home, doubt, Accepted(QUEUE_ID, WA_ID)) is MessageStatus.SENT
+    assert (await noted(home))[2:] == [(10.0, "looked up: accepted")]
+
+
+@pytest.mark.parametrize(
+    ("word", "note"),
+    [
+        (MessageStatus.SENT, "resolved by hand: sent"),
+        (MessageStatus.QUEUED, "back in line: resolved by hand: retry"),
+        (MessageStatus.FAILED, "resolved by hand: failed"),
+    ],
+)
+async def test_a_persons_word_is_noted(home: House, word: MessageStatus, note: str) -> None:
+    await doubtful(home)
+    home.clock.advance(9)
+    now = home.clock.now()
+    await home.store.write(lambda tx: settling.resolve(tx, 1, word, now=now, policy=POLICY))
+    assert (await noted(home))[2:] == [(9.0, note)]
+
+
+@pytest.mark.parametrize(
+    ("delivered", "note"),
+    [(False, "failed: number left"), (True, "reported as failed, too late to count: number left")],
+)
+async def test_a_reported_failure_is_noted(home: House, note: str, *, delivered: bool) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Accepted(QUEUE_ID, WA_ID))
+    if delivered:
+        await home.receive(ack("delivered", at=START, wa_id=WA_ID, number=ONE))
+    home.clock.advance(30)
+    at = START + timedelta(seconds=20)
+    await home.receive(receipt("failed", at=at, queue_id=QUEUE_ID, reason="number left"))
+    await home.receive(receipt("failed", at=at, wa_id=WA_ID, reason="number left"))  # by another name
+    assert set(await noted(home)) == {(20.0, note)}
+
+
+async def test_notes_go_with_their_message(home: House) -> None:
+    await doubtful(home)
+    await home.store.write(lambda tx: tx.execute("DELETE FROM contacts"))
+    assert await noted(home) == []

@@ -1,6 +1,7 @@
 """The command line. Each command is imported when it is called, so that `--help` is quick."""
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,11 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "status": ("wamsg2.cli.status", "Show what the daemon is doing."),
     "catch-up": ("wamsg2.cli.catch_up", "Ask Wassenger for replies and receipts whose webhooks were lost."),
     "verify": ("wamsg2.cli.verify", "Recount everything, and look for broken promises."),
+    "backup": ("wamsg2.cli.backup", "Copy the database beside the running daemon, and check the copy."),
+    "restore": ("wamsg2.cli.restore", "Put a backup in the database's place; nothing is sent twice."),
     "campaign": ("wamsg2.cli.campaign", "Create, fill, launch, pause and end campaigns."),
-    "message": ("wamsg2.cli.message", "Settle messages that only a person can settle."),
+    "message": ("wamsg2.cli.message", "Look at single messages; settle those that only a person can settle."),
+    "interaction": ("wamsg2.cli.interaction", "Look at what people wrote; say whose it is where nobody knows."),
     "contact": ("wamsg2.cli.contact", "Look at a contact; opt them out or in."),
 }
 
@@ -57,6 +61,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The `wamsg2` command. Exits 0 when done, 1 when refused or failed, 2 on wrong usage."""
+    os.umask(0o077)  # what it writes is about people: nobody else reads it
     sys.exit(run(arguments))
 
 

@@ -2,13 +2,11 @@
 
 import csv
 import shlex
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import click
 
@@ -201,7 +199,7 @@ async def export(name: str, file: Path) -> None:
         await _campaign(store, settings, name)
         try:
             async with aclosing(export_rows.campaign(store.reader, name)) as rows:
-                with _destination(file) as stream:
+                with common.destination(file) as stream:
                     written = await _write(rows, stream)
         except OSError as error:
             raise CampaignError(f"{file}: {error.strerror}") from None
@@ -218,24 +216,3 @@ async def _write(rows: AsyncIterator[Sequence[str]], stream: TextIO) -> int:
         written += 1
     stream.flush()
     return written
-
-
-@contextmanager
-def _destination(file: Path) -> Iterator[TextIO]:
-    """Where an export goes: into place only once it is whole. A pipe or device is written to as it is."""
-    if str(file) == "-":
-        yield sys.stdout
-        return
-    file = file.resolve()  # a link stays one
-    if file.exists() and not file.is_file():
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            yield stream
-    else:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.parent, delete=False) as stream:
-            temporary = Path(stream.name)
-            try:
-                yield cast("TextIO", stream)
-                temporary.replace(file)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise

@@ -2,21 +2,24 @@
 
 import asyncio
 import json
+import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar, cast
 
 import click
 
-from wamsg2 import config
+from wamsg2 import config, phone
 from wamsg2.campaigns import Campaigns
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
+from wamsg2.model import WamsgError
 from wamsg2.store.database import DatabaseError, Store
 
 P = ParamSpec("P")
@@ -24,6 +27,18 @@ T = TypeVar("T")
 
 #: Every command that reports has it.
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+#: Of what there may be a hundred thousand of.
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, metavar="N", help="So many at most."
+)
+#: Where a person has to find somebody.
+reveal_option = click.option("--reveal", is_flag=True, help="Whole numbers, not masked ones.")
+#: An id in a table.
+ROW_ID = click.IntRange(1, 2**63 - 1)
 
 
 def loop_factory() -> asyncio.AbstractEventLoop:
@@ -73,9 +88,55 @@ def campaigns_on(store: Store, loaded: Settings) -> Campaigns:
     return Campaigns(store=store, clock=SystemClock(), random=SystemRandom(), default_country=country)
 
 
+def phone_and_key(number: str, loaded: Settings) -> tuple[str, str]:
+    """A number that somebody typed, as E.164 and as the key of its contact.
+
+    Raises:
+        WamsgError: it is none.
+    """
+    try:
+        e164 = phone.parse(number, loaded.contacts.default_country)
+    except phone.PhoneError as error:
+        raise WamsgError(f"PHONE: {error}") from None
+    return e164, phone.key(e164)
+
+
+@contextmanager
+def destination(file: Path) -> Iterator[TextIO]:
+    """Where an export goes: into place only once it is whole. A pipe or device is written to as it is."""
+    if str(file) == "-":
+        yield sys.stdout
+        return
+    file = file.resolve()  # a link stays one
+    if file.exists() and not file.is_file():
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.parent, delete=False) as stream:
+            temporary = Path(stream.name)
+            try:
+                yield cast("TextIO", stream)
+                temporary.replace(file)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+def print_more(found: int, limit: int) -> None:
+    """After a list for people: whether there is more than it shows."""
+    if found > limit:
+        click.echo(f"more than {limit}: --limit shows them")
+
+
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(to_json(value))
+
+
+def to_json(value: object) -> str:
+    """A JSON document for people; what cannot be written as it is (half an emoji) is escaped."""
+    document = json.dumps(value, indent=2, ensure_ascii=False)
+    return document if _HALF.search(document) is None else json.dumps(value, indent=2)
 
 
 def is_terminal() -> bool:

@@ -1,27 +1,20 @@
 """`wamsg2 contact …`: one person."""
 
+from pathlib import Path
+
 import click
 
-from wamsg2 import phone
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
-from wamsg2.config import Settings
 from wamsg2.model import WamsgError
+from wamsg2.privacy import Cleaned, Erased, Privacy, clean
 from wamsg2.store import people as person_rows
 from wamsg2.work import consent
 
 
 @click.group()
 def contact() -> None:
-    """Look at a contact; opt them out or in."""
-
-
-def _key(number: str, settings: Settings) -> tuple[str, str]:
-    try:
-        e164 = phone.parse(number, settings.contacts.default_country)
-    except phone.PhoneError as error:
-        raise WamsgError(f"PHONE: {error}") from None
-    return e164, phone.key(e164)
+    """Look at a contact; opt them out or in; give them what is stored of them, or forget them."""
 
 
 @contact.command()
@@ -31,7 +24,7 @@ def _key(number: str, settings: Settings) -> tuple[str, str]:
 async def show(number: str, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Show a contact's messages and interactions, without their words."""
     settings = common.settings()
-    _, key = _key(number, settings)
+    _, key = common.phone_and_key(number, settings)
     async with common.open_store(settings, must_exist=True) as store:
         person = await person_rows.by_phone_key(store.reader, key)
     if person is None:
@@ -57,7 +50,7 @@ async def show(number: str, as_json: bool) -> None:  # noqa: FBT001 - click pass
 async def opt_out(number: str) -> None:
     """Write to this number no more: as if they had written STOP. Also for a number that is in no campaign yet."""
     settings = common.settings()
-    e164, key = _key(number, settings)
+    e164, key = common.phone_and_key(number, settings)
     async with common.open_store(settings) as store:
         now = SystemClock().now()
         cancelled = await store.write(lambda tx: consent.opt_out_number(tx, e164, key, now))
@@ -70,8 +63,112 @@ async def opt_out(number: str) -> None:
 async def opt_in(number: str) -> None:
     """Take back an opt-out: as if they had written START. Only with the person's consent."""
     settings = common.settings()
-    _, key = _key(number, settings)
+    _, key = common.phone_and_key(number, settings)
     async with common.open_store(settings, must_exist=True) as store:
         now = SystemClock().now()
         await store.write(lambda tx: consent.opt_in_number(tx, key, now))
     click.echo("opted in")
+
+
+@contact.command()
+@click.argument("number", metavar="PHONE")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), default="-", metavar="FILE",
+    help="Write to this file, which only you can read, and not to stdout.",
+)  # fmt: skip
+@common.asynchronous
+async def export(number: str, output: Path) -> None:
+    """Write everything that is stored of a person, with all words, as JSON.
+
+    What others wrote that holds their number is part of it: read it before you give it away.
+    """
+    settings = common.settings()
+    e164, _ = common.phone_and_key(number, settings)
+    async with common.open_store(settings, must_exist=True) as store:
+        everything = await Privacy(store=store, clock=SystemClock()).export(e164)
+    if everything is None:
+        raise WamsgError("nothing is stored of this number")
+    try:
+        with common.destination(output) as stream:
+            stream.write(f"{common.to_json(everything)}\n")
+    except OSError as error:
+        raise WamsgError(f"{output}: {error.strerror}") from None
+    if str(output) != "-":
+        click.echo(f"written to {output}")
+
+
+@contact.command()
+@click.argument("number", metavar="PHONE")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--rewrite", is_flag=True, help="Write the whole file anew in any case; webhooks wait meanwhile.")
+@common.json_option
+@common.asynchronous
+async def forget(number: str, yes: bool, rewrite: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Erase a person: number, names and words leave every row and file of the database; counts stay.
+
+    Nothing more is sent to them, what they write is ignored, and no import takes their number again.
+    """
+    settings = common.settings()
+    e164, _ = common.phone_and_key(number, settings)
+    if not yes:
+        click.confirm("Erase everything about this person? It cannot be taken back.", abort=True)
+    async with common.open_store(settings, must_exist=True) as store:
+        erased = await Privacy(store=store, clock=SystemClock()).forget(e164)
+        path = store.path
+    cleaned = await clean(path, erased.words, rewrite=rewrite)
+    if as_json:
+        common.print_json(_as_json(erased, cleaned))
+    else:
+        _tell(erased, cleaned)
+    if not cleaned.log_is_empty:
+        raise WamsgError(
+            f"{path}-wal still holds their words: another program reads the database. "
+            "Let it end, and run this command again"
+        )
+    if cleaned.pages:
+        raise WamsgError(
+            f"{cleaned.pages} pages of {path} still hold words of theirs in unused space: run this command again "
+            "with --rewrite, at a time when webhooks may wait"
+        )
+
+
+def _as_json(erased: Erased, cleaned: Cleaned) -> dict[str, object]:
+    return {
+        "interactions": erased.interactions,
+        "events": erased.events,
+        "mentions": erased.mentions,
+        "cancelled": erased.cancelled,
+        "log_is_empty": cleaned.log_is_empty,
+        "pages_left": cleaned.pages,
+        "rewritten": cleaned.rewritten,
+        "copies": [str(path) for path in cleaned.copies],
+    }
+
+
+def _tell(erased: Erased, cleaned: Cleaned) -> None:
+    click.echo(
+        f"forgotten: {erased.interactions} interactions and {erased.events} raw events emptied, "
+        f"{erased.mentions} other mentions blotted out; {erased.cancelled} queued messages cancelled"
+    )
+    if cleaned.rewritten:
+        click.echo("the database was written anew")
+    click.echo("backups and exported files of before still hold them, and so do WhatsApp and Wassenger")
+    for copy in cleaned.copies:
+        click.echo(f"beside the database: {copy}")
+
+
+@contact.command()
+@click.argument("number", metavar="PHONE")
+@common.asynchronous
+async def remember(number: str) -> None:
+    """Take back that a person was forgotten, with their consent: they can be imported again.
+
+    What was erased stays so. Who was in a campaign is in it still, and opted out.
+    """
+    settings = common.settings()
+    e164, _ = common.phone_and_key(number, settings)
+    async with common.open_store(settings, must_exist=True) as store:
+        has_contact = await Privacy(store=store, clock=SystemClock()).remember(e164)
+    if has_contact is None:
+        raise WamsgError("this number was not forgotten")
+    click.echo("can be imported again" + ("; opted out until `wamsg2 contact opt-in`" if has_contact else ""))

@@ -74,6 +74,11 @@ def _print(report: dict[str, Any]) -> None:
     )
     for problem in report.get("problems", ()):
         click.echo(f"problem    {problem}")
+    for notice in report.get("notifications", ()):
+        about = " ".join(filter(None, (notice["kind"], notice["subject"])))
+        click.echo(f"notice     {common.local(notice['raised_at'])} {about}: {notice['detail']}")
+    if any((deliveries := report.get("deliveries", {})).values()):
+        click.echo(f"notices    {deliveries['waiting']} wait for their receiver, {deliveries['given_up']} given up")
     for campaign in report["campaigns"]:
         print_campaign_line(campaign)
 

@@ -10,14 +10,14 @@ from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
 
-def _campaign(row: tuple[int, str, str, str, str, str | None]) -> Campaign:
-    return Campaign(row[0], row[1], row[2], CampaignStatus(row[3]), row[4], row[5])
+def _campaign(row: tuple[int, str, str, str, str, str | None, int | None]) -> Campaign:
+    return Campaign(row[0], row[1], row[2], CampaignStatus(row[3]), row[4], row[5], from_ms(row[6]))
 
 
 def by_name(tx: Tx, name: str) -> Campaign | None:
     """The campaign with this name."""
     row = tx.execute(
-        "SELECT id, name, key, status, message_1, message_2 FROM campaigns WHERE name = ?", (name,)
+        "SELECT id, name, key, status, message_1, message_2, restored_at FROM campaigns WHERE name = ?", (name,)
     ).fetchone()
     return None if row is None else _campaign(row)
 
@@ -26,6 +26,21 @@ def first_launched_at(tx: Tx) -> datetime | None:
     """When the first campaign was launched."""
     launched_at: datetime | None = from_ms(tx.execute("SELECT min(launched_at) FROM campaigns").fetchone()[0])
     return launched_at
+
+
+def first_created_at(tx: Tx) -> datetime | None:
+    """When the first campaign was created."""
+    created_at: datetime | None = from_ms(tx.execute("SELECT min(created_at) FROM campaigns").fetchone()[0])
+    return created_at
+
+
+def set_restored(tx: Tx, now: datetime) -> list[Campaign]:
+    """All campaigns came out of a backup now; how they stand."""
+    tx.execute("UPDATE campaigns SET restored_at = ?", (to_ms(now),))
+    rows = tx.execute(
+        "SELECT id, name, key, status, message_1, message_2, restored_at FROM campaigns ORDER BY id"
+    ).fetchall()
+    return [_campaign(row) for row in rows]
 
 
 def add(tx: Tx, *, name: str, key: str, message_1: str, message_2: str | None, now: datetime) -> bool:
@@ -79,29 +94,23 @@ def recipients_after(tx: Tx, campaign_id: int, contact_id: int, most: int) -> li
 
 @dataclass(frozen=True, slots=True)
 class NewMessage1:
-    """A Message 1 to be: queued, or cancelled from the start because the contact has opted out."""
+    """A Message 1 to be; see `rules.first_status`."""
 
     contact_id: int
     reference: str
-    opted_out: bool
+    status: MessageStatus
+    reason: str | None
 
 
 def add_message_1s(tx: Tx, campaign_id: int, new: Iterable[NewMessage1], now: datetime) -> None:
     """Create Message 1 rows; those that exist stay as they are."""
     tx.executemany(
-        """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reason, created_at, due_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
+        """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reason, created_at, due_at,
+                                 uncertain_since)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, CASE ?4 WHEN 'uncertain' THEN ?7 END)
+           ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
         (
-            (
-                n.contact_id,
-                campaign_id,
-                Step.MESSAGE_1.value,
-                MessageStatus.CANCELLED.value if n.opted_out else MessageStatus.QUEUED.value,
-                n.reference,
-                "contact opted out" if n.opted_out else None,
-                to_ms(now),
-                to_ms(now),
-            )
+            (n.contact_id, campaign_id, Step.MESSAGE_1.value, n.status.value, n.reference, n.reason, to_ms(now))
             for n in new
         ),
     )

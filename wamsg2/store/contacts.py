@@ -7,11 +7,12 @@ from wamsg2.model import Contact
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
-_CONTACT = "SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key FROM contacts c "
+_CONTACT = """SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key, c.forgotten_at IS NOT NULL
+              FROM contacts c """
 
 
-def _contact(row: tuple[int, str, int, int | None, str] | None) -> Contact | None:
-    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4])
+def _contact(row: tuple[int, str, int, int | None, str, int] | None) -> Contact | None:
+    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4], bool(row[5]))
 
 
 def by_id(tx: Tx, contact_id: int) -> Contact | None:

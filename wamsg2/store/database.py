@@ -13,10 +13,12 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from wamsg2.model import WamsgError
-from wamsg2.store.schema import migrate
+from wamsg2.store.schema import SchemaError, migrate, require_ours
 from wamsg2.store.writer import CommitHook, InlineWriter, ThreadWriter, Work, Writer
 
 T = TypeVar("T")
+#: A connection that only reads.
+Reader = aiosqlite.Connection
 
 #: A command holds the write lock for milliseconds at a time; longer means that something is wrong.
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -66,6 +68,17 @@ class InstanceLock:
             self._fd = -1
 
 
+def is_served(database: Path) -> bool:
+    """Whether a daemon runs on this database."""
+    lock = InstanceLock(database)
+    try:
+        lock.acquire()
+    except DatabaseError:
+        return True
+    lock.release()
+    return False
+
+
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Nobody else is in here on this directory, of all processes."""
@@ -110,6 +123,8 @@ def connect(path: Path) -> sqlite3.Connection:
         # 32 MB of log instead of 4: under load, pages that change with every webhook are copied back less often.
         connection.execute("PRAGMA wal_autocheckpoint = 8000")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # What is deleted is overwritten with zeros: erasing a person must not leave them in unused space.
+        connection.execute("PRAGMA secure_delete = ON")
         migrate(connection)
     except (sqlite3.Error, OSError) as error:
         connection.close()
@@ -127,6 +142,48 @@ async def open_reader(path: Path) -> aiosqlite.Connection:
     await reader.execute("PRAGMA query_only = ON")
     await reader.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
     return reader
+
+
+def open_file(path: Path) -> Reader:
+    """A connection to a file that is nobody's live database, such as a backup: not a byte of it changes.
+
+    It is for ``async with``, which opens and closes it.
+
+    Raises:
+        DatabaseError: it cannot be read, or is none of ours.
+    """
+    connect_file(path).close()
+    return aiosqlite.connect(_uri_of_file(path), uri=True, isolation_level=None)
+
+
+def connect_file(path: Path) -> sqlite3.Connection:
+    """As `open_file`, for who does not wait.
+
+    Raises:
+        DatabaseError: it cannot be read, or is none of ours.
+    """
+    uri = _uri_of_file(path)
+    try:
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            require_ours(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, SchemaError) as error:
+        raise DatabaseError(f"{path}: {error}") from None
+    return connection
+
+
+def _uri_of_file(path: Path) -> str:
+    if not path.exists():
+        raise DatabaseError(f"{path}: no such database")
+    if path.is_dir():
+        raise DatabaseError(f"{path}: {os.strerror(errno.EISDIR)}")
+    real = path.resolve()  # SQLite's logs lie beside the file, not beside a link to it
+    has_log = any(real.with_name(real.name + suffix).exists() for suffix in ("-wal", "-journal"))
+    # Without a log nothing is missing in the file; SQLite would make an empty one to share, unless nobody may write.
+    return f"{real.as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
 
 
 class Store:
@@ -181,6 +238,14 @@ class Store:
     def failing(self) -> str | None:
         """Why the disk refused the last write; None since it has taken one again."""
         return self._writer.failing
+
+    def free_bytes(self) -> int | None:
+        """What the file system of the database has left for us; None where it does not say."""
+        try:
+            found = os.statvfs(self.path.parent)
+        except OSError:
+            return None
+        return found.f_bavail * found.f_frsize
 
     async def changed_elsewhere(self) -> bool:
         """Whether another process has committed since the last call (a command did something)."""

@@ -1,9 +1,11 @@
 """What contacts wrote to us, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from wamsg2.model import Decision
+from wamsg2.model import Decision, ReplyOutcome
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
@@ -27,7 +29,7 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class WaitingReply:
-    """A stored reply that overtook its Message 1."""
+    """A stored reply that came before its Message 1 was known to have gone out."""
 
     id: int
     quoted_id: str | None
@@ -71,15 +73,32 @@ def waiting_for(tx: Tx, message_1_id: int) -> list[WaitingReply]:
     return [WaitingReply(r[0], r[1], from_ms(r[2]), from_ms(r[3])) for r in rows]
 
 
-def unmatched_from(tx: Tx, chat_id: str) -> list[tuple[int, Interaction]]:
-    """Id and content of what an unknown sender wrote from this chat id, oldest first."""
+def unanswered(tx: Tx, contact_id: int) -> list[WaitingReply]:
+    """The contact's replies for which no Message 1 was known, oldest first."""
     rows = tx.execute(
-        """SELECT id, event_id, type, text, wa_id, quoted_id, sender_phone, sender_chat,
-                  reply_at, written_at, received_at
-           FROM interactions WHERE sender_chat = ? AND outcome = 'unknown_contact' ORDER BY written_at, id""",
-        (chat_id,),
+        """SELECT id, quoted_id, reply_at, received_at FROM interactions
+           WHERE contact_id = ? AND outcome = 'no_recent_message_1' ORDER BY reply_at, id""",
+        (contact_id,),
     ).fetchall()
-    return [(row[0], Interaction(row[1], None, *row[2:8], *map(from_ms, row[8:]))) for row in rows]
+    return [WaitingReply(r[0], r[1], from_ms(r[2]), from_ms(r[3])) for r in rows]
+
+
+_UNMATCHED = """
+    SELECT id, event_id, type, text, wa_id, quoted_id, sender_phone, sender_chat, reply_at, written_at, received_at
+    FROM interactions WHERE outcome = 'unknown_contact'"""
+
+
+def _unmatched(r: Sequence[Any]) -> tuple[int, Interaction]:
+    return r[0], Interaction(r[1], None, *r[2:8], *map(from_ms, r[8:]))
+
+
+def unmatched_from(tx: Tx, chat_id: str, number: str | None = None) -> list[tuple[int, Interaction]]:
+    """Id and content of what an unknown sender wrote from this chat id or number, oldest first."""
+    rows = tx.execute(
+        f"{_UNMATCHED} AND sender_chat = ? UNION {_UNMATCHED} AND sender_phone = ? ORDER BY written_at, id",
+        (chat_id, number),
+    ).fetchall()
+    return [_unmatched(row) for row in rows]
 
 
 def unmatched_numbers(tx: Tx, chat_id: str) -> list[str]:
@@ -90,6 +109,18 @@ def unmatched_numbers(tx: Tx, chat_id: str) -> list[str]:
         (chat_id,),
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def unmatched_by_id(tx: Tx, interaction_id: int) -> Interaction | None:
+    """The content of this interaction, if it is of an unknown sender."""
+    row = tx.execute(f"{_UNMATCHED} AND id = ?", (interaction_id,)).fetchone()
+    return None if row is None else _unmatched(row)[1]
+
+
+def outcome_of(tx: Tx, interaction_id: int) -> ReplyOutcome | None:
+    """What became of this interaction; None where there is none."""
+    row = tx.execute("SELECT outcome FROM interactions WHERE id = ?", (interaction_id,)).fetchone()
+    return None if row is None else ReplyOutcome(row[0])
 
 
 def set_decision(tx: Tx, interaction_id: int, contact_id: int, decision: Decision, now: datetime) -> None:

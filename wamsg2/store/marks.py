@@ -12,6 +12,11 @@ def get(tx: Tx, name: str) -> datetime | None:
     return None if row is None else from_ms(row[0])
 
 
+def remove(tx: Tx, name: str) -> None:
+    """Forget the moment of this name, if there is one."""
+    tx.execute("DELETE FROM marks WHERE name = ?", (name,))
+
+
 def put(tx: Tx, name: str, at: datetime) -> None:
     """Set the moment of this name."""
     tx.execute(

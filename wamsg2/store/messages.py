@@ -1,7 +1,7 @@
 """Messages: the queue, claims, and what became of each."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from wamsg2.model import (
     CampaignStatus,
@@ -16,12 +16,14 @@ from wamsg2.model import (
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 _MESSAGE = """SELECT m.id, m.contact_id, m.campaign_id, m.step, m.status, m.attempt, m.reference, m.attempted_at,
-                     c.opted_out, g.status, m.doubts
+                     c.opted_out, g.status, c.forgotten_at IS NOT NULL, m.doubts
               FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id """
 
 
-def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str, int] | None) -> Message | None:
+def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str, int, int] | None) -> Message | None:
     if row is None:
         return None
     return Message(
@@ -35,7 +37,8 @@ def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str,
         from_ms(row[7]),
         bool(row[8]),
         CampaignStatus(row[9]),
-        row[10],
+        bool(row[10]),
+        row[11],
     )
 
 
@@ -47,7 +50,7 @@ def by_id(tx: Tx, message_id: int) -> Message | None:
 def by_provider_ids(tx: Tx, *, reference: str | None, queue_id: str | None, wa_id: str | None) -> Message | None:
     """The message that any of the three ids names; events put either provider id in either place."""
     for where, values in (
-        ("m.reference = ?", (reference,)),
+        ("m.reference = ? AND (m.attempt > 0 OR m.status = 'uncertain')", (reference,)),
         ("m.queue_id IN (?, ?)", (queue_id, wa_id)),
         ("m.wa_id IN (?, ?)", (wa_id, queue_id)),
     ):
@@ -63,13 +66,27 @@ def message_1s_of(tx: Tx, contact_id: int) -> list[Message1]:
                   coalesce(m.sent_at, m.attempted_at),
                   EXISTS (SELECT 1 FROM messages x
                           WHERE x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2),
-                  g.key
+                  g.key,
+                  CASE WHEN m.status = 'uncertain' AND ifnull(m.attempted_at, 0) <= g.restored_at
+                       THEN g.restored_at END,
+                  g.restored_at
            FROM messages m JOIN campaigns g ON g.id = m.campaign_id
            WHERE m.contact_id = ? AND m.step = 1""",
         (contact_id,),
     ).fetchall()
     return [
-        Message1(r[0], r[1], CampaignStatus(r[2]), bool(r[3]), MessageStatus(r[4]), from_ms(r[5]), bool(r[6]), r[7])
+        Message1(
+            r[0],
+            r[1],
+            CampaignStatus(r[2]),
+            bool(r[3]),
+            MessageStatus(r[4]),
+            from_ms(r[5]),
+            bool(r[6]),
+            r[7],
+            from_ms(r[8]),
+            from_ms(r[9]),
+        )
         for r in rows
     ]
 
@@ -92,12 +109,29 @@ def add_message_2(
     reply_at: datetime,
     due_at: datetime,
     now: datetime,
+    status: MessageStatus = MessageStatus.QUEUED,
+    reason: str | None = None,
 ) -> bool:
-    """Queue a Message 2; False where one exists, whatever its status: the unique index is the judge."""
+    """Create a Message 2 (see `rules.first_status`); False where one exists, whatever its status: the unique index
+    is the judge.
+    """
+    doubted_ms = to_ms(now) if status is MessageStatus.UNCERTAIN else None
     cursor = tx.execute(
-        """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reply_at, created_at, due_at)
-           VALUES (?, ?, 2, 'queued', ?, ?, ?, ?) ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
-        (contact_id, campaign_id, reference, to_ms(reply_at), to_ms(now), to_ms(due_at)),
+        """INSERT INTO messages (contact_id, campaign_id, step, status, reason, reference, reply_at, created_at,
+                                 due_at, uncertain_since, look_up_at)
+           VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+           ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
+        (
+            contact_id,
+            campaign_id,
+            status.value,
+            reason,
+            reference,
+            to_ms(reply_at),
+            to_ms(now),
+            to_ms(due_at),
+            doubted_ms,
+        ),
     )
     return cursor.rowcount == 1
 
@@ -172,12 +206,16 @@ def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, d
     return name, text, variables, phone, from_ms(due_at)
 
 
-def claim(tx: Tx, message: Message, text: str, now: datetime) -> None:
-    """Queued to sending, with the text and the next attempt; a Message 1 ends its campaign's turn."""
+def claim(tx: Tx, message: Message, text: str, now: datetime, limit: timedelta | None) -> None:
+    """Queued to sending, with the text and the next attempt; a Message 1 ends its campaign's turn.
+
+    `limit` is the one in force between two sends: with the times of the requests it shows that it was kept.
+    """
     tx.execute(
-        """UPDATE messages SET status = 'sending', attempt = attempt + 1, text = ?, attempted_at = ?, reason = NULL
+        """UPDATE messages SET status = 'sending', attempt = attempt + 1, text = ?, attempted_at = ?, limit_ms = ?,
+                  reason = NULL
            WHERE id = ? AND status = 'queued'""",
-        (text, to_ms(now), message.id),
+        (text, to_ms(now), None if limit is None else limit // _MILLISECOND, message.id),
     )
     if message.step is Step.MESSAGE_1:
         tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'last_turn'")
@@ -206,6 +244,11 @@ def release(
 def set_started(tx: Tx, message_id: int, started_at: datetime) -> None:
     """Correct the start of the attempt from its claim to its request."""
     tx.execute("UPDATE messages SET attempted_at = ? WHERE id = ?", (to_ms(started_at), message_id))
+
+
+def set_unstarted(tx: Tx, message_id: int) -> None:
+    """Its claim was not followed by a request: there is no start that could be too early."""
+    tx.execute("UPDATE messages SET limit_ms = NULL WHERE id = ?", (message_id,))
 
 
 def set_uncertain(tx: Tx, message_id: int, *, reason: str, since: datetime, look_up_at: datetime) -> None:
@@ -238,13 +281,16 @@ def went_out(
 ) -> None:
     """It was accepted. The provider's own time is preferred: replies are stamped by the same clock.
 
+    Of a message that was sent before a restore nothing else is known but the earliest time at which it can have been.
     `ask_at` is when to ask about it if nothing more is heard: only of one that is just `sent`.
     """
     tx.execute(
         f"""UPDATE messages SET status = ?1, {_CERTAIN_BUT_ASKED}, look_up_at = ?5,
                    reason = CASE ?1 WHEN 'failed' THEN reason END,
                    provider_sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at),
-                   sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at, sent_at, attempted_at, ?3)
+                   sent_at = coalesce(min(provider_sent_at, ?2), ?2, provider_sent_at, sent_at, attempted_at,
+                                      (SELECT min(g.restored_at, messages.created_at) FROM campaigns g
+                                       WHERE g.id = campaign_id), ?3)
             WHERE id = ?4""",  # noqa: S608 - constant
         (status.value, to_ms(provider_sent_at), to_ms(now), message_id, to_ms(ask_at)),
     )
@@ -285,18 +331,24 @@ def sending(tx: Tx) -> list[Message]:
     return [message for row in rows if (message := _message(row))]
 
 
+_DOUBT = """
+    SELECT id, attempt, reference, uncertain_since, absent_since, look_ups, look_up_at,
+           ifnull(attempted_at, 0) <= (SELECT restored_at FROM campaigns WHERE id = campaign_id)
+    FROM messages WHERE status = 'uncertain' AND look_up_at """
+
+
 def next_doubt(tx: Tx, now: datetime) -> tuple[Doubt | None, datetime | None]:
-    """The uncertain message that is due for a look-up, or else when the next one will be."""
-    row = tx.execute(
-        """SELECT id, attempt, reference, uncertain_since, absent_since, look_ups, look_up_at FROM messages
-           WHERE status = 'uncertain' ORDER BY look_up_at LIMIT 1"""
-    ).fetchone()
+    """The uncertain message that is due for a look-up, or else when the next one will be.
+
+    Those without a time wait until nothing else is due: then it is the oldest's turn.
+    """
+    row = tx.execute(f"{_DOUBT} IS NOT NULL ORDER BY look_up_at LIMIT 1").fetchone()
+    next_at = from_ms(row[6]) if row else None
+    if next_at is None or next_at > now:
+        row = tx.execute(f"{_DOUBT} IS NULL ORDER BY id LIMIT 1").fetchone()
     if row is None:
-        return None, None
-    due_at = from_ms(row[6])
-    if due_at > now:
-        return None, due_at
-    return Doubt(row[0], row[1], row[2], from_ms(row[3]), from_ms(row[4]), row[5]), due_at
+        return None, next_at
+    return Doubt(row[0], row[1], row[2], from_ms(row[3]), from_ms(row[4]), row[5], bool(row[7])), from_ms(row[6])
 
 
 def look_up_anew(tx: Tx, by: datetime) -> None:
@@ -308,13 +360,51 @@ def look_up_anew(tx: Tx, by: datetime) -> None:
     )
 
 
-def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up_at: datetime) -> None:
-    """Note a look-up that settled nothing, and when to look again."""
+def look_up_soon(tx: Tx, message_id: int, now: datetime) -> None:
+    """An uncertain message whose look-up has no time is due now: somebody waits for what it tells."""
     tx.execute(
-        """UPDATE messages SET look_ups = look_ups + 1, absent_since = ?, look_up_at = ?
-           WHERE id = ? AND status = 'uncertain'""",
-        (to_ms(absent_since), to_ms(look_up_at), message_id),
+        "UPDATE messages SET look_up_at = ? WHERE id = ? AND status = 'uncertain' AND look_up_at IS NULL",
+        (to_ms(now), message_id),
     )
+
+
+def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up_at: datetime, now: datetime) -> None:
+    """Note a look-up that settled nothing, and when to look again.
+
+    A doubt whose look-ups had no time begins with the first: before, it only waited for its turn.
+    """
+    tx.execute(
+        """UPDATE messages SET look_ups = look_ups + 1, absent_since = ?1, look_up_at = ?2,
+                  uncertain_since = CASE WHEN look_up_at IS NULL THEN ?3 ELSE uncertain_since END
+           WHERE id = ?4 AND status = 'uncertain'""",
+        (to_ms(absent_since), to_ms(look_up_at), to_ms(now), message_id),
+    )
+
+
+# --- out of a backup ---------------------------------------------------------------------------------------
+
+# What is in line may have been sent since the backup, also of a draft, whose launch may have come to its end; of a
+# cancelled campaign nothing more was. About the others there is doubt anyway, and their proof begins anew.
+_MAY_HAVE_LEFT = """(status IN ('sending', 'uncertain') OR status = 'queued'
+                     AND campaign_id NOT IN (SELECT id FROM campaigns WHERE status = 'cancelled'))"""
+
+
+def doubt_open(tx: Tx, *, after: int, most: int, reason: str, now: datetime) -> tuple[int | None, int]:
+    """Make the next open messages uncertain: the last one's id (None: there are no more), and how many they were.
+
+    A Message 1 that was never attempted is looked up last; there may be very many.
+    """
+    last: int | None = tx.execute(
+        f"SELECT max(id) FROM (SELECT id FROM messages WHERE id > ? AND {_MAY_HAVE_LEFT} ORDER BY id LIMIT ?)",  # noqa: S608 - constant
+        (after, most),
+    ).fetchone()[0]
+    changed = tx.execute(
+        f"""UPDATE messages SET status = 'uncertain', reason = ?3, uncertain_since = ?4, absent_since = NULL,
+                   look_ups = 0, look_up_at = CASE WHEN step = 2 OR attempt > 0 THEN ?4 END
+            WHERE id > ?1 AND id <= ?2 AND {_MAY_HAVE_LEFT}""",  # noqa: S608 - constant
+        (after, last, reason, to_ms(now)),
+    )
+    return last, changed.rowcount
 
 
 # --- silence -----------------------------------------------------------------------------------------------

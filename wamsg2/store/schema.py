@@ -32,6 +32,30 @@ def migrate(connection: sqlite3.Connection) -> None:
         _refuse_strangers(connection)
         for number, script in known:
             _apply(connection, number, script)
+    _refuse_newer(connection, newest)
+
+
+def require_ours(connection: sqlite3.Connection) -> None:
+    """Accept what a version of this program made, up to this one.
+
+    Raises:
+        SchemaError: the database is a newer version's, another program's, or empty.
+    """
+    if _version(connection) == 0:
+        raise SchemaError("the file is no database of wamsg2")
+    _refuse_newer(connection, migrations()[-1][0])
+
+
+def in_memory(version: int) -> sqlite3.Connection:
+    """An empty database as the migrations up to this version make it."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for number, script in migrations():
+        if number <= version:
+            _apply(connection, number, script)
+    return connection
+
+
+def _refuse_newer(connection: sqlite3.Connection, newest: int) -> None:
     if (found := _version(connection)) > newest:
         raise SchemaError(
             f"the database has schema version {found}, newer than this program knows ({newest}): update wamsg2"

@@ -82,13 +82,13 @@ async def campaigns(reader: aiosqlite.Connection, name: str | None = None) -> li
 
 
 async def queue(reader: aiosqlite.Connection, now: datetime) -> QueueStats:
-    """The oldest message that is due in a running campaign, and the oldest doubt."""
+    """The oldest message that is due in a running campaign, and the oldest doubt whose look-ups have begun."""
     ((due_ms, since_ms),) = await reader.execute_fetchall(
         """SELECT
              (SELECT min((SELECT min(due_at) FROM messages
                           WHERE campaign_id = g.id AND step = s.step AND status = 'queued' AND due_at <= ?))
               FROM campaigns g, (SELECT 1 AS step UNION ALL SELECT 2) s WHERE g.status = 'running'),
-             (SELECT min(uncertain_since) FROM messages WHERE status = 'uncertain')""",
+             (SELECT min(uncertain_since) FROM messages WHERE status = 'uncertain' AND look_up_at IS NOT NULL)""",
         (to_ms(now),),
     )
     return QueueStats(from_ms(due_ms), from_ms(since_ms))

@@ -27,3 +27,9 @@ def from_ms(milliseconds: int | None) -> datetime | None: ...
 def from_ms(milliseconds: int | None) -> datetime | None:
     """An aware datetime in UTC."""
     return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_iso(milliseconds: int | None) -> str | None:
+    """As reports show it: ``2026-11-22T10:00:00.000Z``."""
+    moment = from_ms(milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None

@@ -1,14 +1,24 @@
 """Recounts everything from the rows, and looks for rows that break a promise (contract §2)."""
 
+import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import aiosqlite
 
+from wamsg2.masking import mask_id
+from wamsg2.store import blueprint
+from wamsg2.store.blueprint import Blueprint
+from wamsg2.store.times import to_ms
+
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST_ROWS = 20  #: of each violation are named
+#: A claim, whose time a row keeps until its request has started, is up to 50 ms ahead of it; the rest is the clock's.
+_JITTER = timedelta(milliseconds=60)
+#: Raw events are kept at least this long (contract §6).
+_EVENTS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +30,7 @@ class Violation:
     rows: tuple[str, ...]
 
 
-# Each query gives the rows concerned, as one text column. :window_ms, :tolerance_ms are parameters.
+# Each query gives the rows concerned, as one text column; `parameters` names what they may ask for.
 _CHECKS: tuple[tuple[str, str, str], ...] = (
     ("P1", "two messages for one contact, campaign and step", """
         SELECT 'messages ' || group_concat(id) FROM messages
@@ -41,7 +51,7 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
     ("P2", "a Message 2 without a recorded reply", """
         SELECT 'message ' || m.id FROM messages m WHERE m.step = 2 AND NOT EXISTS (
             SELECT 1 FROM interactions i WHERE i.contact_id = m.contact_id AND i.campaign_id = m.campaign_id
-            AND i.outcome = 'message_2_queued')"""),
+            AND i.outcome = 'message_2_queued' AND i.reply_at = m.reply_at)"""),
     ("P2", "a Message 2 whose reply is outside the window", """
         SELECT 'message ' || m.id FROM messages m
         JOIN messages o ON o.contact_id = m.contact_id AND o.campaign_id = m.campaign_id AND o.step = 1
@@ -62,12 +72,83 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         WHERE o.outcome = 'opt_out' AND m.status NOT IN ('queued', 'cancelled')
           -- the commit itself leaves no time behind: it follows the decision by far less than this
           AND m.attempted_at > coalesce(o.decided_at, o.received_at) + :tolerance_ms
-          AND NOT (c.opted_out = 0 AND c.consent_at >= o.written_at)  -- taken back since, maybe by hand
+          AND NOT (c.opted_out = 0 AND c.consent_at > o.written_at)  -- taken back since, maybe by hand
           AND NOT EXISTS (SELECT 1 FROM interactions n WHERE n.contact_id = m.contact_id AND n.outcome = 'opt_in'
                           AND n.written_at > o.written_at AND n.received_at <= m.attempted_at)"""),
     ("P3", "a queued message to a contact who has opted out", """
         SELECT 'message ' || m.id FROM messages m JOIN contacts c ON c.id = m.contact_id
         WHERE m.status = 'queued' AND c.opted_out = 1"""),
+    ("P3", "a request to a contact after they were opted out by hand", """
+        SELECT 'message ' || m.id FROM messages m JOIN contacts c ON c.id = m.contact_id
+        WHERE c.opted_out = 1 AND m.status NOT IN ('queued', 'cancelled')
+          AND m.attempted_at > c.consent_at + :tolerance_ms
+          -- a word of their own counts from its arrival, which is judged above
+          AND NOT EXISTS (SELECT 1 FROM interactions o WHERE o.contact_id = c.id AND o.outcome = 'opt_out'
+                          AND o.written_at = c.consent_at)"""),
+    ("P3", "an opt-out word that its contact does not show", """
+        SELECT 'interaction ' || o.id || ' contact ' || c.id
+        FROM interactions o JOIN contacts c ON c.id = o.contact_id
+        WHERE o.outcome = 'opt_out' AND (c.consent_at IS NULL OR c.consent_at < o.written_at
+                                         OR c.consent_at = o.written_at AND c.opted_out = 0)"""),
+    ("P4", "two requests closer than the limit", """
+        SELECT printf('messages %d and %d: %d ms apart, the limit is %d', earlier, id, gap_ms, limit_ms)
+        FROM (SELECT id, limit_ms, lag(id) OVER starts AS earlier,
+                     attempted_at - lag(attempted_at) OVER starts AS gap_ms
+              FROM messages WHERE limit_ms IS NOT NULL WINDOW starts AS (ORDER BY attempted_at, id))
+        -- the later one's limit: the first request of a process keeps its distance, whatever the limit was before
+        WHERE gap_ms < limit_ms - :jitter_ms"""),
+    ("P5", "the raw event of a recent interaction is gone", """
+        SELECT 'interaction ' || i.id || ' event ' || i.event_id FROM interactions i
+        WHERE i.received_at > :now_ms - :kept_ms AND i.event_id IS NOT NULL
+          -- ids of events begin anew where all are pruned
+          AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = i.event_id AND e.received_at = i.received_at)"""),
+    ("P5", "an accepted message without an interaction", """
+        SELECT 'event ' || e.id FROM events e
+        WHERE e.result = 'accepted' AND e.name IN (SELECT value FROM json_each(:inbound_events))
+          AND (e.id, e.received_at) NOT IN (
+              SELECT event_id, received_at FROM interactions WHERE event_id IS NOT NULL)"""),
+    ("P5", "an interaction with a message that is not there", """
+        SELECT 'interaction ' || i.id || ' message ' || i.message_id FROM interactions i
+        WHERE i.message_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = i.message_id)"""),
+    ("P5", "a reply to a message that is not the Message 1 of its contact and campaign", """
+        SELECT 'interaction ' || i.id || ' message ' || m.id
+        FROM interactions i JOIN messages m ON m.id = i.message_id
+        WHERE i.outcome <> 'reaction'
+          AND (m.step <> 1 OR m.contact_id IS NOT i.contact_id OR m.campaign_id IS NOT i.campaign_id)"""),
+    ("P5", "a reply or opt-out that its campaign does not show", """
+        SELECT DISTINCT 'campaign ' || r.campaign_id || ' contact ' || r.contact_id
+        FROM interactions i JOIN recipients r ON r.campaign_id = i.campaign_id AND r.contact_id = i.contact_id
+        WHERE i.outcome = 'opt_out' AND r.opted_out_at IS NULL
+           OR i.outcome NOT IN ('opt_out', 'reaction') AND r.replied_at IS NULL"""),
+    ("P5", "a receipt waits for a message that is known", """
+        SELECT 'receipt ' || w.id || ' message ' || m.id FROM waiting_receipts w JOIN messages m
+        ON m.reference = w.reference OR m.queue_id IN (w.queue_id, w.wa_id) OR m.wa_id IN (w.queue_id, w.wa_id)
+        -- of a message that has a row again since a restore: its next look-up takes it
+        WHERE m.status <> 'uncertain' OR m.attempt > 0"""),
+    ("P6", "a campaign that is over, and something in it still waits", """
+        WITH ended AS (
+            SELECT g.id FROM campaigns g WHERE g.status = 'running'
+            AND NOT EXISTS (SELECT 1 FROM message_counts WHERE campaign_id = g.id AND n > 0
+                            AND status IN ('queued', 'sending', 'uncertain'))
+            AND :now_ms > :window_ms + coalesce((
+                SELECT max(sent_at) FROM messages
+                WHERE campaign_id = g.id AND step = 1 AND status IN ('sent', 'delivered', 'read')), 0))
+        SELECT 'campaign ' || campaign_id || ' message ' || id FROM messages
+        WHERE campaign_id IN ended AND status IN ('queued', 'sending', 'uncertain')
+        UNION ALL
+        SELECT 'campaign ' || campaign_id || ' interaction ' || id FROM interactions
+        WHERE campaign_id IN ended AND outcome = 'waiting_for_message_1'"""),
+    ("P6", "a message waits for a time that is more than a day away", """
+        SELECT 'message ' || id FROM messages
+        WHERE status = 'queued' AND due_at > :now_ms + 86400000
+           OR status = 'uncertain' AND look_up_at > :now_ms + 86400000"""),
+    ("P6", "a campaign that was never launched has sent something", """
+        SELECT 'campaign ' || g.id || ' message ' || m.id FROM campaigns g JOIN messages m ON m.campaign_id = g.id
+        WHERE g.launched_at IS NULL AND m.attempt > 0"""),
+    ("P6", "a message to somebody who is not in its campaign", """
+        SELECT 'message ' || m.id || ' campaign ' || m.campaign_id || ' contact ' || m.contact_id FROM messages m
+        WHERE NOT EXISTS (SELECT 1 FROM recipients r
+                          WHERE r.campaign_id = m.campaign_id AND r.contact_id = m.contact_id)"""),
     ("P6", "a queued message of a cancelled campaign", """
         SELECT 'message ' || m.id FROM messages m JOIN campaigns g ON g.id = m.campaign_id
         WHERE g.status = 'cancelled' AND m.status = 'queued'"""),
@@ -77,6 +158,14 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         WHERE g.launched_at IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM messages m
             WHERE m.contact_id = r.contact_id AND m.campaign_id = r.campaign_id AND m.step = 1)"""),
+    ("P8", "something is left of a contact who was forgotten", """
+        SELECT 'contact ' || c.id FROM contacts c WHERE c.forgotten_at IS NOT NULL AND (
+            c.phone <> 'forgotten'
+            OR EXISTS (SELECT 1 FROM chat_ids WHERE contact_id = c.id)
+            OR EXISTS (SELECT 1 FROM recipients WHERE contact_id = c.id AND variables <> '{}')
+            OR EXISTS (SELECT 1 FROM messages WHERE contact_id = c.id AND text <> '')
+            OR EXISTS (SELECT 1 FROM interactions WHERE contact_id = c.id
+                       AND (text <> '' OR wa_id <> '' OR coalesce(sender_phone, sender_chat) IS NOT NULL)))"""),
     ("counters", "message counts differ from the rows", """
         SELECT printf('campaign %d step %d %s: counted %d, rows %d', campaign_id, step, status, n, real)
         FROM (SELECT campaign_id, step, status, sum(n) AS n, sum(real) AS real FROM (
@@ -85,42 +174,134 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
               GROUP BY campaign_id, step, status)
         WHERE n <> real"""),
     ("counters", "campaign counts differ from the rows", """
-        SELECT 'campaign ' || g.id FROM campaigns g LEFT JOIN campaign_counts c ON c.campaign_id = g.id
-        LEFT JOIN (SELECT campaign_id, count(*) AS n FROM interactions GROUP BY campaign_id) i ON i.campaign_id = g.id
-        WHERE c.contacts IS NOT (SELECT count(*) FROM recipients WHERE campaign_id = g.id)
-           OR c.replied IS NOT (SELECT count(replied_at) FROM recipients WHERE campaign_id = g.id)
-           OR c.opted_out IS NOT (SELECT count(opted_out_at) FROM recipients WHERE campaign_id = g.id)
-           OR c.interactions IS NOT coalesce(i.n, 0)"""),
+        WITH counted AS (SELECT g.id, c.* FROM campaigns g LEFT JOIN campaign_counts c ON c.campaign_id = g.id),
+        compared AS (
+            SELECT id, 'contacts' AS name, contacts AS n,
+                   (SELECT count(*) FROM recipients WHERE campaign_id = id) AS real FROM counted
+            UNION ALL
+            SELECT id, 'replied', replied,
+                   (SELECT count(replied_at) FROM recipients WHERE campaign_id = id) FROM counted
+            UNION ALL
+            SELECT id, 'opted_out', opted_out,
+                   (SELECT count(opted_out_at) FROM recipients WHERE campaign_id = id) FROM counted
+            UNION ALL
+            SELECT id, 'interactions', interactions, coalesce(i.n, 0) FROM counted
+            LEFT JOIN (SELECT campaign_id AS g, count(*) AS n FROM interactions GROUP BY campaign_id) i ON i.g = id)
+        SELECT printf('campaign %d %s: counted %d, rows %d', id, name, n, real) FROM compared WHERE n IS NOT real"""),
     ("counters", "the count of unmatched interactions differs from the rows", """
-        SELECT 'totals unmatched' FROM totals WHERE name = 'unmatched'
-        AND value <> (SELECT count(*) FROM interactions WHERE outcome = 'unknown_contact')"""),
-    ("database", "a row points to one that is not there", """
-        SELECT "table" || ' row ' || coalesce(rowid, '?') FROM pragma_foreign_key_check"""),
+        WITH real AS (SELECT count(*) AS n FROM interactions WHERE outcome = 'unknown_contact')
+        SELECT printf('totals unmatched: counted %d, rows %d', value, n)
+        FROM real LEFT JOIN totals ON name = 'unmatched' WHERE value IS NOT n"""),
+    ("counters", "the counts of events differ from the rows", """
+        WITH counted AS (
+            SELECT sum(value) FILTER (WHERE name = 'webhooks_received') AS webhooks,
+                   sum(value) FILTER (WHERE name = 'caught_up') AS caught_up,
+                   sum(value) FILTER (WHERE name = 'events_removed') AS removed FROM totals),
+        real AS (SELECT count(*) FILTER (WHERE source = 'webhook') AS webhooks,
+                        count(*) FILTER (WHERE source = 'catch_up') AS caught_up FROM events)
+        SELECT printf('totals webhooks_received %d, caught_up %d, events_removed %d; rows %d and %d',
+                      c.webhooks, c.caught_up, c.removed, r.webhooks, r.caught_up)
+        FROM counted c, real r
+        -- what is removed is counted as one, wherever it came from
+        WHERE c.webhooks + c.caught_up IS NOT r.webhooks + r.caught_up + c.removed
+           OR c.webhooks < r.webhooks OR c.caught_up < r.caught_up"""),
+    ("counters", "the number of the last turn is behind a campaign's", """
+        SELECT printf('campaign %d turn %d, totals last_turn %d', g.id, g.turn, t.value)
+        FROM campaigns g LEFT JOIN totals t ON t.name = 'last_turn' WHERE NOT coalesce(t.value >= g.turn, 0)"""),
     ("database", "SQLite finds the file damaged", """
-        SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'"""),
+        -- which row breaks a CHECK is told elsewhere
+        SELECT integrity_check FROM pragma_integrity_check
+        WHERE integrity_check <> 'ok' AND integrity_check NOT LIKE 'CHECK constraint failed%'"""),
 )  # fmt: skip
 
 
-async def violations(reader: aiosqlite.Connection, *, window: timedelta, tolerance: timedelta) -> list[Violation]:
-    """Every violation that the rows can show, in one consistent view of the database."""
-    parameters = {"window_ms": window // _MILLISECOND, "tolerance_ms": tolerance // _MILLISECOND}
+def parameters(
+    *, window: timedelta, tolerance: timedelta, now: datetime, inbound_events: Collection[str]
+) -> Mapping[str, object]:
+    """What the queries are told; see `violations`."""
+    return {
+        "window_ms": window // _MILLISECOND,
+        "tolerance_ms": tolerance // _MILLISECOND,
+        "jitter_ms": _JITTER // _MILLISECOND,
+        "kept_ms": _EVENTS_KEPT // _MILLISECOND,
+        "now_ms": to_ms(now),
+        "inbound_events": json.dumps(list(inbound_events)),
+    }
+
+
+async def violations(
+    reader: aiosqlite.Connection,
+    *,
+    window: timedelta,
+    tolerance: timedelta,
+    now: datetime,
+    inbound_events: Collection[str],
+) -> list[Violation]:
+    """Every violation that the rows can show, in one consistent view of the database.
+
+    The times of requests are the time of day: where somebody set the clock back by hand, requests before and after
+    can look closer than the limit (P4), which the sender keeps by a clock that never steps.
+
+    Args:
+        reader: of a database of this program.
+        window: how long after Message 1 a reply counts.
+        tolerance: between two clocks.
+        now: the time.
+        inbound_events: names of the events that bring what a person wrote: each leaves an interaction.
+    """
+    values = parameters(window=window, tolerance=tolerance, now=now, inbound_events=inbound_events)
     found = []
     await reader.execute("BEGIN")
     try:
+        ((version,),) = await reader.execute_fetchall("PRAGMA user_version")
+        expected = blueprint.of_version(version)
+        found += _violation("database", "the schema is not as it was made", await _differences(reader, expected))
+        found += await _look(reader, "database", "a row that the schema forbids", expected.checks)
+        found += await _look(reader, "database", "a row points to one that is not there", expected.references)
         for promise, what, query in _CHECKS:
-            try:
-                rows = [str(row[0]) for row in await reader.execute_fetchall(query, parameters)]
-            except sqlite3.DatabaseError as error:
-                rows = [str(error)]
-            if rows:
-                more = (f"and {len(rows) - _MOST_ROWS} more",) if len(rows) > _MOST_ROWS else ()
-                found.append(Violation(promise, what, (*rows[:_MOST_ROWS], *more)))
+            found += await _look(reader, promise, what, [query], values)
     finally:
         await reader.execute("ROLLBACK")
     return found
 
 
+async def _differences(reader: aiosqlite.Connection, expected: Blueprint) -> list[str]:
+    try:
+        rows = await reader.execute_fetchall(blueprint.OBJECTS)
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return list(expected.differences(blueprint.normalised([(r[0], r[1], r[2]) for r in rows])))
+
+
+async def _look(
+    reader: aiosqlite.Connection,
+    promise: str,
+    what: str,
+    queries: Sequence[str],
+    values: Mapping[str, object] | None = None,
+) -> list[Violation]:
+    rows: list[str] = []
+    for query in queries:
+        try:
+            rows += [str(row[0]) for row in await reader.execute_fetchall(query, values or {})]
+        except sqlite3.DatabaseError as error:
+            rows.append(str(error))
+    return _violation(promise, what, rows)
+
+
+def _violation(promise: str, what: str, rows: Iterable[str]) -> list[Violation]:
+    named = [mask_id(row) for row in rows]  # a row may be known by a chat id, which may hold a number
+    more = (f"and {len(named) - _MOST_ROWS} more",) if len(named) > _MOST_ROWS else ()
+    return [Violation(promise, what, (*named[:_MOST_ROWS], *more))] if named else []
+
+
 async def totals(reader: aiosqlite.Connection) -> Mapping[str, int]:
-    """How many messages stand in each status, counted from the rows: ``{"message_1.sent": 12, ...}``."""
-    rows = await reader.execute_fetchall("SELECT step, status, count(*) FROM messages GROUP BY step, status")
+    """How many messages stand in each status, counted from the rows: ``{"message_1.sent": 12, ...}``.
+
+    Empty where the file is too damaged to count.
+    """
+    try:
+        rows = await reader.execute_fetchall("SELECT step, status, count(*) FROM messages GROUP BY step, status")
+    except sqlite3.DatabaseError:
+        return {}
     return {f"message_{step}.{status}": n for step, status, n in rows}

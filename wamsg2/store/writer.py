@@ -19,6 +19,8 @@ T = TypeVar("T")
 _BATCH_UNITS = 256
 #: So many units may wait: beyond, callers are refused and webhooks answered with 503 (the provider retries).
 _WAITING_UNITS = 10_000
+_LOCK_WAIT_MS = 1  #: of SQLite, then it is asked again
+_MOST_LOCK_WAITS = 5000
 
 
 class StoreUnavailableError(WamsgError):
@@ -101,6 +103,20 @@ class Settled:
         return cls([(None, error)] * count, [], failure=str(error))
 
 
+def _begin(connection: sqlite3.Connection) -> None:
+    """Take the write lock as soon as it is free. SQLite's own waits grow up to 100 ms, and an import next door that
+    takes it again and again would always come first.
+    """
+    for waits_left in range(_MOST_LOCK_WAITS, -1, -1):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not waits_left:
+                raise
+        else:
+            return
+
+
 def commit_batch(
     connection: sqlite3.Connection, works: Sequence[Work[Any]], hook: CommitHook | None = None
 ) -> Settled:
@@ -110,7 +126,7 @@ def commit_batch(
     execute = connection.execute
     wrote = False
     try:
-        execute("BEGIN IMMEDIATE")
+        _begin(connection)
         for work in works:
             execute("SAVEPOINT unit")
             changes = connection.total_changes
@@ -174,7 +190,8 @@ class Writer(Protocol):
 class _Health:
     """Whether the disk takes writes, as far as commits have shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {_LOCK_WAIT_MS}")
         self.failing: str | None = None
 
     def _note(self, settled: Settled) -> None:
@@ -186,7 +203,7 @@ class InlineWriter(_Health):
     """Commits on the caller's thread at once: for commands, tests and simulation."""
 
     def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
-        super().__init__()
+        super().__init__(connection)
         self._connection = connection
         self._hook = hook
 
@@ -207,7 +224,7 @@ class ThreadWriter(_Health):
     """One thread owns the connection and commits all that waits in one go."""
 
     def __init__(self, connection: sqlite3.Connection, hook: CommitHook | None = None) -> None:
-        super().__init__()
+        super().__init__(connection)
         self._connection = connection
         self._hook = hook
         self._waiting: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, Unit[Any]] | None] = queue.SimpleQueue()

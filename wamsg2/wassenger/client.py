@@ -217,6 +217,7 @@ def accepted(message: JsonObject) -> Accepted:
         status=receipt_status(message) or ReceiptStatus.SENT,
         sent_at=moment(message.get("sentAt")),
         reason=failure_reason(message),
+        created_at=moment(message.get("createdAt")),
     )
 
 

@@ -44,6 +44,9 @@ SUBSCRIBED_EVENTS = (
     "number:session",
 )
 
+#: Each accepted one brings something that a person wrote.
+INBOUND_EVENTS = ("message:in:new", "message:reaction")
+
 _NOT_DIRECT = ("@g.us", "@newsletter", "@broadcast")
 _NOT_DIRECT_FLAGS = ("isGroup", "isChannel", "isBroadcast", "isNotification", "isBizNotification", "isPSA")
 _SYSTEM_TYPES = frozenset(

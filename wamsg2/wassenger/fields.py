@@ -73,9 +73,12 @@ def _moment(value: Json) -> datetime | None:
 
 
 def message_id(*values: Json) -> str | None:
-    """The first of the values that is a message id; a serialized ``true_<chat>_<id>`` gives its last part."""
+    """The first of the values that is a message id; a serialized ``true_<chat>_<id>`` gives its last part.
+
+    Whatever else holds an address is none: ids outlive the person whose number is in the address.
+    """
     found = first(*values)
-    if found and "@" in found and "_" in found:
+    if found and "@" in found:
         return (found.split("_")[2] or None) if found.count("_") >= 2 else None
     return found
 

@@ -67,7 +67,7 @@ class WassengerHistory:
         # Without an id the same message would be a new one at every look.
         known = {found: entity for entity in entities if (found := message_id(entity.get("id")))}
         events = [_event("message:in:new", entity) for entity in reversed(known.values())]
-        replies = [event for event in events if isinstance(event.content, InboundMessage)]
+        replies = [event for event in events if _is_reply_since(event, since)]
         return Page(tuple(known), replies, max(times, default=None))
 
     async def report(self, reference: str) -> Event | Absent | Unknown:
@@ -76,6 +76,12 @@ class WassengerHistory:
         if isinstance(entity, Absent | Unknown):
             return entity
         return _event(_EVENT_OF[receipt_status(entity) or ReceiptStatus.SENT], entity)
+
+
+def _is_reply_since(event: Event, since: datetime) -> bool:
+    """What is older was taken in or left out before, and its raw event may be gone: it would be a new one."""
+    content = event.content
+    return isinstance(content, InboundMessage) and (content.written_at is None or content.written_at >= since)
 
 
 def _event(name: str, entity: JsonObject) -> Event:

@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 from wamsg2 import rules
 from wamsg2.model import Campaign, CampaignStatus, Step, WamsgError
-from wamsg2.store import campaigns, contacts
-from wamsg2.store.campaigns import NewMessage1
+from wamsg2.store import campaigns, contacts, forgotten
+from wamsg2.store.campaigns import NewMessage1, Recipient
 from wamsg2.store.writer import Tx
 
 #: So many rows are written in one transaction: about 10 ms, in which nobody else can commit.
@@ -34,6 +34,7 @@ class RowResult(Enum):
 
     ADDED = auto()
     PRESENT = auto()
+    FORGOTTEN = auto()  #: on their wish: nothing brings them back
 
 
 def find(tx: Tx, name: str) -> Campaign:
@@ -69,6 +70,9 @@ def add_rows(tx: Tx, name: str, rows: Sequence[Row], now: datetime) -> list[RowR
     campaign = find_for(tx, name, "import")
     results = []
     for row in rows:
+        if forgotten.find(tx, [row.phone_key]) is not None:
+            results.append(RowResult.FORGOTTEN)
+            continue
         contact_id = contacts.add(tx, row.phone, row.phone_key, now)
         added = campaigns.add_recipient(tx, campaign.id, contact_id, row.variables)
         results.append(RowResult.ADDED if added else RowResult.PRESENT)
@@ -87,16 +91,14 @@ def prepare_launch(tx: Tx, name: str, after_contact_id: int, now: datetime) -> i
 
 def _add_message_1s(tx: Tx, campaign: Campaign, after_contact_id: int, most: int, now: datetime) -> int | None:
     recipients = campaigns.recipients_after(tx, campaign.id, after_contact_id, most)
-    campaigns.add_message_1s(
-        tx,
-        campaign.id,
-        (
-            NewMessage1(r.contact_id, rules.reference(campaign.key, r.phone_key, Step.MESSAGE_1), r.opted_out)
-            for r in recipients
-        ),
-        now,
-    )
+    campaigns.add_message_1s(tx, campaign.id, (_message_1(campaign, r) for r in recipients), now)
     return recipients[-1].contact_id if recipients else None
+
+
+def _message_1(campaign: Campaign, recipient: Recipient) -> NewMessage1:
+    reference = rules.reference(campaign.key, recipient.phone_key, Step.MESSAGE_1)
+    status, reason = rules.first_status(contact_opted_out=recipient.opted_out, restored_at=campaign.restored_at)
+    return NewMessage1(recipient.contact_id, reference, status, reason)
 
 
 def finish_launch(tx: Tx, name: str, now: datetime) -> bool:

@@ -1,9 +1,9 @@
 """Opting out and in: from a contact's own word, or by hand."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from wamsg2.model import Contact, WamsgError
-from wamsg2.store import contacts, messages
+from wamsg2.store import contacts, forgotten, messages
 from wamsg2.store.writer import Tx
 
 
@@ -14,7 +14,13 @@ def opt_out(tx: Tx, contact_id: int, written_at: datetime) -> int:
 
 
 def opt_out_number(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
-    """Opt a number out, known or not: an unknown one is kept, so that no import reaches it."""
+    """Opt a number out, known or not: an unknown one is kept, so that no import reaches it.
+
+    Raises:
+        WamsgError: it was forgotten, which goes further.
+    """
+    if forgotten.find(tx, [phone_key]) is not None:
+        raise WamsgError("this number was forgotten: nothing is sent to it")
     contact_id = contacts.add(tx, phone, phone_key, now)
     return opt_out(tx, contact_id, _by_hand(contacts.by_id(tx, contact_id), now))
 
@@ -27,9 +33,12 @@ def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
     """
     if (contact := contacts.by_phone_key(tx, phone_key)) is None:
         raise WamsgError("there is no contact with this number")
+    if contact.forgotten:
+        raise WamsgError("this contact is being forgotten")
     contacts.set_consent(tx, contact.id, opted_out=False, written_at=_by_hand(contact, now))
 
 
 def _by_hand(contact: Contact | None, now: datetime) -> datetime:
     """What a person decides comes after every word heard so far, whatever our clock says."""
-    return max(now, contact.consent_at or now) if contact else now
+    heard_at = contact.consent_at if contact else None
+    return max(now, heard_at + timedelta(milliseconds=1)) if heard_at else now

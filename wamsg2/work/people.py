@@ -17,6 +17,17 @@ def phone_of(sender: Sender) -> str | None:
     return sender.phone or next(filter(None, map(phone_of_chat, sender.chat_ids)), None)
 
 
+def names_of(sender: Sender) -> set[str]:
+    """What the sender is known by: keys of their numbers, and chat ids that hide them."""
+    numbers = {sender.phone, *map(phone_of_chat, sender.chat_ids)} - {None}
+    return {*map(phone.key, filter(None, numbers)), *hidden_ids(sender)}
+
+
+def hidden_ids(sender: Sender) -> set[str]:
+    """The chat ids of the sender that tell no number."""
+    return {chat_id for chat_id in sender.chat_ids if phone_of_chat(chat_id) is None}
+
+
 def chat_of(sender: Sender) -> str | None:
     """The chat id to know a stranger by later: rather one that does not only repeat the number."""
     return min(sender.chat_ids, key=lambda chat_id: phone_of_chat(chat_id) is not None, default=None)

@@ -24,7 +24,7 @@ from wamsg2.model import (
 from wamsg2.store import contacts, events, interactions, messages
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
-from wamsg2.work import people, replying, settling
+from wamsg2.work import forgetting, people, replying, settling
 from wamsg2.work.replying import Reply
 from wamsg2.work.signals import Signals
 
@@ -58,6 +58,7 @@ def receive(
     source: EventSource = EventSource.WEBHOOK,
 ) -> Received:
     """Take in one event. One that says the same as an earlier one changes nothing."""
+    event = forgetting.as_kept(tx, event, arrived_at)
     content = event.content
     result = EventResult.IGNORED if isinstance(content, Ignored) else EventResult.ACCEPTED
     event_id = events.add(

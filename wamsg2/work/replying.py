@@ -1,17 +1,29 @@
 """What a contact's words lead to: decided by the rules, done in the transaction that stores them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
 from wamsg2 import rules
-from wamsg2.model import Contact, Decision, Message, Overlap, Policy, ReplyOutcome, Sender, Step
+from wamsg2.model import (
+    WENT_OUT,
+    Contact,
+    Decision,
+    Message,
+    Overlap,
+    Policy,
+    ReplyOutcome,
+    Sender,
+    Step,
+    WamsgError,
+)
 from wamsg2.store import contacts, interactions, messages
+from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
 from wamsg2.work import people
 from wamsg2.work.consent import opt_out
-from wamsg2.work.signals import Signals
+from wamsg2.work.signals import NO_SIGNALS, Signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +72,11 @@ def _change_consent(
 
 def apply(tx: Tx, decision: Decision, contact: Contact, reply: Reply, *, policy: Policy, now: datetime) -> Decision:
     """Do what a decision says; the decision as it stands once the unique index has judged."""
+    if decision.outcome is ReplyOutcome.WAITING_FOR_MESSAGE_1 and decision.message_1_id is not None:
+        messages.look_up_soon(tx, decision.message_1_id, now)
     if decision.outcome is not ReplyOutcome.MESSAGE_2_QUEUED or decision.campaign_id is None:
         return decision
+    status, reason = rules.first_status(restored_at=decision.restored_at, reply_at=reply.reply_at)
     created = messages.add_message_2(
         tx,
         contact_id=contact.id,
@@ -70,13 +85,19 @@ def apply(tx: Tx, decision: Decision, contact: Contact, reply: Reply, *, policy:
         reply_at=reply.reply_at,
         due_at=reply.received_at + policy.delay,
         now=now,
+        status=status,
+        reason=reason,
     )
     return decision if created else replace(decision, outcome=ReplyOutcome.MESSAGE_2_EXISTS)
 
 
 def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) -> None:
     """Decide the replies that overtook this Message 1, now that it is known whether it went out [reply 5]."""
-    for waiting in interactions.waiting_for(tx, message_1.id):
+    replies = interactions.waiting_for(tx, message_1.id)
+    if message_1.attempt == 0 and message_1.status in WENT_OUT:
+        # Sent before a restore, and known of only now: replies that came before were answers to nothing.
+        replies += interactions.unanswered(tx, message_1.contact_id)
+    for waiting in replies:
         if (contact := contacts.by_id(tx, message_1.contact_id)) is None:
             return
         reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.reply_at, waiting.received_at)
@@ -94,21 +115,76 @@ def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) ->
         interactions.set_decision(tx, waiting.id, contact.id, decision, now)
 
 
+def assign(
+    tx: Tx, interaction_id: int, phone_key: str, *, policy: Policy, now: datetime
+) -> Mapping[int, ReplyOutcome]:
+    """A person says whose an unmatched interaction is: from now on it is as if that had been known.
+
+    An id that hides the number is learned for the contact, and whatever else came from it is decided too.
+
+    Returns:
+        What became of the interaction, and of each other one that this brought to its decision.
+
+    Raises:
+        WamsgError: there is no such interaction or contact, or whose it is was known.
+    """
+    outcome = interactions.outcome_of(tx, interaction_id)
+    if outcome is None:
+        raise WamsgError(f"there is no interaction {interaction_id}")
+    if (unmatched := interactions.unmatched_by_id(tx, interaction_id)) is None:
+        raise WamsgError(f"interaction {interaction_id} is {outcome}: only an unmatched one can be assigned")
+    if (contact := contacts.by_phone_key(tx, phone_key)) is None:
+        raise WamsgError("there is no contact with this number")
+    chat_id = unmatched.sender_chat
+    # An id with another number in it stays that number's: who has it may become a contact of their own.
+    hidden = (chat_id,) if chat_id and people.phone_of_chat(chat_id) is None else ()
+    decided = [interaction_id, *(i for c in hidden for i, _ in interactions.unmatched_from(tx, c))]
+    contact = meet(tx, contact, Sender(hidden, None), policy=policy, now=now, signals=NO_SIGNALS)
+    if interactions.outcome_of(tx, interaction_id) is ReplyOutcome.UNKNOWN_CONTACT:
+        _decide_unmatched(tx, contact, interaction_id, unmatched, policy=policy, now=now, signals=NO_SIGNALS)
+    return {i: outcome for i in decided if (outcome := interactions.outcome_of(tx, i))}
+
+
 def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datetime, signals: Signals) -> Contact:
     """Learn a contact's chat ids; what somebody unknown wrote from one of them was this contact's, and is decided.
 
     Returns:
         The contact as it stands then: one of those words may have been a STOP.
     """
-    for chat_id in people.learn(tx, contact, sender):
-        for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id):
-            reply = Reply(
-                unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.written_at, unmatched.received_at
-            )
-            first, *others = answer(tx, contact, reply, policy=policy, now=now, signals=signals)
-            interactions.set_decision(tx, interaction_id, contact.id, first, now)
-            for decision in others:
-                interactions.add(tx, replace(unmatched, contact_id=contact.id), decision)
-            tx.after_commit(signals.wake)
+    learned = people.learn(tx, contact, sender)
+    return decide_unmatched(tx, contact, learned, policy=policy, now=now, signals=signals)
+
+
+def decide_unmatched(
+    tx: Tx, contact: Contact, chat_ids: Iterable[str], *, policy: Policy, now: datetime, signals: Signals
+) -> Contact:
+    """Decide what somebody unknown wrote from these chat ids, which are the contact's.
+
+    Returns:
+        The contact as it stands then.
+    """
+    for chat_id in chat_ids:
+        for interaction_id, unmatched in interactions.unmatched_from(tx, chat_id, people.phone_of_chat(chat_id)):
+            _decide_unmatched(tx, contact, interaction_id, unmatched, policy=policy, now=now, signals=signals)
             contact = contacts.by_id(tx, contact.id) or contact
     return contact
+
+
+def _decide_unmatched(
+    tx: Tx,
+    contact: Contact,
+    interaction_id: int,
+    unmatched: Interaction,
+    *,
+    policy: Policy,
+    now: datetime,
+    signals: Signals,
+) -> None:
+    reply = Reply(
+        unmatched.text, unmatched.quoted_id, unmatched.reply_at, unmatched.written_at, unmatched.received_at
+    )
+    first, *others = answer(tx, contact, reply, policy=policy, now=now, signals=signals)
+    interactions.set_decision(tx, interaction_id, contact.id, first, now)
+    for decision in others:
+        interactions.add(tx, replace(unmatched, contact_id=contact.id), decision)
+    tx.after_commit(signals.wake)

@@ -33,9 +33,9 @@ from wamsg2.model import (
     WamsgError,
     Withdrawn,
 )
-from wamsg2.store import contacts, events, messages
+from wamsg2.store import contacts, events, messages, notes
 from wamsg2.store.writer import Tx
-from wamsg2.work import replying
+from wamsg2.work import catching_up, forgetting, replying
 from wamsg2.work.signals import NO_SIGNALS, Signals
 
 
@@ -68,9 +68,13 @@ def settle(
     message = messages.by_id(tx, claim.message_id)
     if message is None or message.attempt != claim.attempt:
         return None
+    if message.contact_forgotten:  # while the request was under way; the provider's words may repeat theirs
+        outcome = replace(outcome, reason=rules.FORGOTTEN)
     if started_at is not None:
         messages.set_started(tx, message.id, started_at)
         message = replace(message, attempted_at=started_at)
+    else:
+        messages.set_unstarted(tx, message.id)
     if isinstance(outcome, Accepted):
         report(tx, message, _as_receipt(message, outcome), now=now, policy=policy, signals=signals)
     elif message.status is MessageStatus.SENDING:  # otherwise a receipt was faster, and knows better
@@ -85,19 +89,28 @@ def _settle_unaccepted(
     now: datetime,
     policy: Policy,
 ) -> None:
+    _note_attempt(tx, message)
     match outcome:
         case Rejected(reason):
             messages.set_failed(tx, message.id, reason)
+            notes.add(tx, message.id, now, f"failed: {reason}")
         case Withdrawn(reason):
             messages.release(tx, message.id, MessageStatus.CANCELLED, reason=reason)
+            notes.add(tx, message.id, now, f"withdrawn: {reason}")
         case Deferred(reason, retry_after):
-            put_back(tx, message, reason, due_at=now + retry_after if retry_after else None)
+            put_back(tx, message, reason, now, due_at=now + retry_after if retry_after else None)
         case Held(reason):
-            put_back(tx, message, reason)
+            put_back(tx, message, reason, now)
         case Uncertain(reason):
             doubt(tx, message, reason, now, policy)
         case _:
             assert_never(outcome)
+
+
+def _note_attempt(tx: Tx, message: Message) -> None:
+    """The row keeps the start of the last attempt only: of one that is not the last, a note does."""
+    if message.attempted_at is not None:
+        notes.add(tx, message.id, message.attempted_at, f"attempt {message.attempt}")
 
 
 def settled_status(tx: Tx, before: Message, policy: Policy, now: datetime) -> MessageStatus | None:
@@ -123,16 +136,18 @@ def _as_receipt(message: Message, accepted: Accepted) -> Receipt:
     )
 
 
-def put_back(tx: Tx, message: Message, reason: str, due_at: datetime | None = None) -> None:
+def put_back(tx: Tx, message: Message, reason: str, now: datetime, due_at: datetime | None = None) -> None:
     """The message certainly was not accepted: back in line, or cancelled if nobody wants it any more."""
     status, why = rules.released(contact_opted_out=message.contact_opted_out, campaign_status=message.campaign_status)
     messages.release(tx, message.id, status, reason=why or reason, due_at=due_at)
+    notes.add(tx, message.id, now, f"{status}: {why} ({reason})" if why else f"back in line: {reason}")
 
 
 def doubt(tx: Tx, message: Message, reason: str, now: datetime, policy: Policy) -> None:
     """Nobody knows; the reconciler looks it up."""
     look_up_at = now + rules.next_look_up(0, policy.resend_after)
     messages.set_uncertain(tx, message.id, reason=reason, since=now, look_up_at=look_up_at)
+    notes.add(tx, message.id, now, f"doubted: {reason}")
 
 
 def recover(tx: Tx, now: datetime, policy: Policy) -> int:
@@ -145,6 +160,7 @@ def recover(tx: Tx, now: datetime, policy: Policy) -> int:
     messages.look_up_anew(tx, now + rules.next_look_up(0, policy.resend_after))
     interrupted = messages.sending(tx)
     for message in interrupted:
+        _note_attempt(tx, message)
         doubt(tx, message, "the process ended during the request", now, policy)
     return len(interrupted)
 
@@ -170,6 +186,8 @@ def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy:
     status = message.status
     while receipts:
         next_receipt = receipts.pop(0)
+        if message.contact_forgotten:
+            next_receipt = forgetting.take_person_out(tx, message.contact_id, next_receipt, now)
         queue_id, wa_id = messages.learn_ids(tx, message.id, queue_id=next_receipt.queue_id, wa_id=next_receipt.wa_id)
         status = _advance(tx, replace(message, status=status), next_receipt, now)
         # After the status: what was written from an id that is learned here may answer this very message.
@@ -182,13 +200,22 @@ def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> Messa
     status = rules.advance(message.status, receipt.status)
     sent_at = rules.provider_sent_time(receipt.status, receipt.occurred_at, message.attempted_at, now)
     if status is MessageStatus.FAILED and status is not message.status:
-        messages.set_failed(tx, message.id, receipt.reason or "reported as failed")
+        reason = receipt.reason or "reported as failed"
+        messages.set_failed(tx, message.id, reason)
+        notes.add(tx, message.id, _occurred(receipt, now), f"failed: {reason}")
         return status
+    if receipt.status is ReceiptStatus.FAILED and status is not MessageStatus.FAILED:
+        too_late = f"reported as failed, too late to count: {receipt.reason or 'no reason given'}"
+        notes.add(tx, message.id, _occurred(receipt, now), too_late)
     if status is not message.status or (sent_at and status in WENT_OUT | {MessageStatus.FAILED}):
         ask_at = now + rules.ASK_AFTER if status is MessageStatus.SENT else None
         messages.went_out(tx, message.id, status, provider_sent_at=sent_at, ask_at=ask_at, now=now)
-    messages.mark_reported(tx, message.id, receipt.status, min(receipt.occurred_at or now, now), receipt.reason)
+    messages.mark_reported(tx, message.id, receipt.status, _occurred(receipt, now), receipt.reason)
     return status
+
+
+def _occurred(receipt: Receipt, now: datetime) -> datetime:
+    return min(receipt.occurred_at or now, now)
 
 
 # --- doubt -------------------------------------------------------------------------------------------------
@@ -201,22 +228,59 @@ def settle_look_up(
     message = messages.by_id(tx, looked_up.message_id)
     if message is None or message.status is not MessageStatus.UNCERTAIN or message.attempt != looked_up.attempt:
         return None
-    wait = rules.next_look_up(looked_up.look_ups, policy.resend_after)
-    is_proved = rules.absence_is_proved(looked_up, now, policy.resend_after)
+    if message.contact_forgotten and isinstance(answer, Unknown):
+        answer = Unknown(rules.FORGOTTEN)
+    if not isinstance(answer, Accepted) and (kept := _take_kept(tx, message)):
+        for receipt in kept:
+            before = messages.by_id(tx, message.id) or message
+            report(tx, before, receipt, now=now, policy=policy, signals=signals)
+        return settled_status(tx, message, policy, now)
+    wait = rules.next_look_up(looked_up.look_ups, policy.resend_after, is_restored=looked_up.is_restored)
     match answer:
         case Accepted():
-            report(tx, message, _as_receipt(message, answer), now=now, policy=policy, signals=signals)
-        case Absent() if is_proved and rules.is_hopeless(message.doubts):
-            messages.set_failed(tx, message.id, f"{message.doubts} times proved not accepted")
-        case Absent() if is_proved:
-            put_back(tx, message, "proved not accepted")
+            notes.add(tx, message.id, now, "looked up: accepted")
+            _accept_found(tx, message, answer, now=now, policy=policy, signals=signals)
         case Absent():
-            messages.looked_up(tx, message.id, absent_since=looked_up.absent_since or now, look_up_at=now + wait)
-        case Unknown():
-            messages.looked_up(tx, message.id, absent_since=looked_up.absent_since, look_up_at=now + wait)
+            notes.add(tx, message.id, now, "looked up: absent")
+            may_send = not (looked_up.is_restored and catching_up.is_owed(tx))
+            is_proved = may_send and rules.absence_is_proved(looked_up, now, policy.resend_after)
+            if is_proved and rules.is_hopeless(message.doubts):
+                messages.set_failed(tx, message.id, f"{message.doubts} times proved not accepted")
+            elif is_proved:
+                put_back(tx, message, "proved not accepted", now)
+            else:
+                absent_since = looked_up.absent_since or now
+                messages.looked_up(tx, message.id, absent_since=absent_since, look_up_at=now + wait, now=now)
+        case Unknown(reason):
+            notes.add(tx, message.id, now, f"looked up: no answer ({reason})")
+            messages.looked_up(tx, message.id, absent_since=looked_up.absent_since, look_up_at=now + wait, now=now)
         case _:
             assert_never(answer)
     return settled_status(tx, message, policy, now)
+
+
+def _take_kept(tx: Tx, message: Message) -> list[Receipt]:
+    """What was reported of a message before it had a row, as may be after a restore: proof that it was accepted."""
+    return events.take_receipts(tx, reference=message.reference, queue_id=None, wa_id=None)
+
+
+def _accept_found(
+    tx: Tx, message: Message, found: Accepted, *, now: datetime, policy: Policy, signals: Signals
+) -> None:
+    """A look-up tells how far a message got, and when it was sent: each is a proof of its own."""
+    if message.attempted_at is None and found.created_at:  # of a request after the backup that was restored
+        messages.set_started(tx, message.id, found.created_at)
+        message = replace(message, attempted_at=found.created_at)
+    if found.sent_at and found.status is not ReceiptStatus.SENT:
+        sent = replace(found, status=ReceiptStatus.SENT, reason=None)
+        report(tx, message, _as_receipt(message, sent), now=now, policy=policy, signals=signals)
+        message, found = messages.by_id(tx, message.id) or message, replace(found, sent_at=None)
+    report(tx, message, _as_receipt(message, found), now=now, policy=policy, signals=signals)
+    if message.contact_forgotten or message.attempt > 0 or not found.chat_id:
+        return
+    if contact := contacts.by_id(tx, message.contact_id):
+        # Sent before a restore: until their number was imported again, this person was nobody we knew.
+        replying.decide_unmatched(tx, contact, [found.chat_id], policy=policy, now=now, signals=signals)
 
 
 def resolve(tx: Tx, message_id: int, status: MessageStatus, *, now: datetime, policy: Policy) -> MessageStatus | None:
@@ -233,9 +297,11 @@ def resolve(tx: Tx, message_id: int, status: MessageStatus, *, now: datetime, po
     match status:
         case MessageStatus.SENT:
             sent = Receipt(ReceiptStatus.SENT, message.reference, None, None, None)
+            notes.add(tx, message.id, now, "resolved by hand: sent")
             report(tx, message, sent, now=now, policy=policy, signals=NO_SIGNALS)
         case MessageStatus.QUEUED:
-            put_back(tx, message, "resolved by hand: retry")
+            put_back(tx, message, "resolved by hand: retry", now)
         case _:
             messages.set_failed(tx, message.id, "resolved by hand: failed")
+            notes.add(tx, message.id, now, "resolved by hand: failed")
     return settled_status(tx, message, policy, now)

@@ -6,7 +6,10 @@ CREATE TABLE contacts (
     phone_key   TEXT NOT NULL UNIQUE,  -- one spelling for all national spellings of the number
     opted_out   INTEGER NOT NULL DEFAULT 0 CHECK (opted_out IN (0, 1)),
     consent_at  INTEGER,               -- when the last STOP or START was written
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    -- A person who was forgotten: the row stays for the counts, and says nothing of them (see `forgotten`).
+    forgotten_at  INTEGER,
+    CHECK (forgotten_at IS NULL OR opted_out = 1)
 ) STRICT;
 
 -- Chat ids that cannot be derived from the number: …@lid, and …@c.us in a spelling of its own.
@@ -26,6 +29,7 @@ CREATE TABLE campaigns (
     turn         INTEGER NOT NULL DEFAULT 0,  -- number of the last Message 1 claim: the lowest goes next
     created_at   INTEGER NOT NULL,
     launched_at  INTEGER,
+    restored_at  INTEGER,              -- came out of a backup then: what was sent since the backup is unknown
     CHECK (status NOT IN ('running', 'paused') OR launched_at IS NOT NULL)
 ) STRICT;
 CREATE INDEX campaigns_status ON campaigns (status, turn);
@@ -48,7 +52,7 @@ CREATE TABLE messages (
     step              INTEGER NOT NULL CHECK (step IN (1, 2)),
     status            TEXT NOT NULL CHECK (status IN ('queued', 'sending', 'sent', 'delivered', 'read',
                                                       'failed', 'cancelled', 'uncertain')),
-    reference         TEXT NOT NULL UNIQUE,
+    reference         TEXT NOT NULL,   -- our id of it at the provider
     attempt           INTEGER NOT NULL DEFAULT 0,
     text              TEXT,            -- as rendered for the last attempt
     queue_id          TEXT,            -- the provider's id of the queued message
@@ -57,6 +61,7 @@ CREATE TABLE messages (
     due_at            INTEGER NOT NULL,
     reply_at          INTEGER,         -- Message 2: when the reply was written that it answers
     attempted_at      INTEGER,         -- start of the last request
+    limit_ms          INTEGER,         -- the rate limit in force at its last claim; none if no request followed
     sent_at           INTEGER,         -- when it went out: the provider's word if known, else attempted_at
     provider_sent_at  INTEGER,
     delivered_at      INTEGER,
@@ -70,8 +75,11 @@ CREATE TABLE messages (
     note              TEXT,            -- what was reported too late to count
     CHECK ((step = 2) = (reply_at IS NOT NULL)),
     CHECK (status NOT IN ('sent', 'delivered', 'read') OR sent_at IS NOT NULL),
-    CHECK (status NOT IN ('sending', 'uncertain') OR (attempted_at IS NOT NULL AND attempt > 0 AND text IS NOT NULL)),
-    CHECK (look_up_at IS NOT NULL OR status <> 'uncertain'),
+    CHECK (status <> 'sending' OR (attempted_at IS NOT NULL AND attempt > 0 AND text IS NOT NULL)),
+    -- Uncertain without an attempt: sent, if at all, by the daemon before a restore. A Message 1 of these without a
+    -- time is looked up when nothing else is due.
+    CHECK (status <> 'uncertain' OR attempt = 0 OR (attempted_at IS NOT NULL AND text IS NOT NULL)),
+    CHECK (look_up_at IS NOT NULL OR status <> 'uncertain' OR (attempt = 0 AND step = 1)),
     CHECK (look_up_at IS NULL OR status IN ('uncertain', 'sent')),
     CHECK (status NOT IN ('failed', 'cancelled', 'uncertain') OR reason IS NOT NULL)
 ) STRICT;
@@ -81,10 +89,21 @@ CREATE INDEX messages_queue ON messages (campaign_id, step, due_at) WHERE status
 CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
 CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
 CREATE INDEX messages_unreported ON messages (look_up_at) WHERE status = 'sent' AND look_up_at IS NOT NULL;
+-- Of messages that the provider may know: a launch would spend most of its time on these, as they are in no order.
+CREATE UNIQUE INDEX messages_reference ON messages (reference) WHERE attempt > 0 OR status = 'uncertain';
 CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX messages_wa_id ON messages (wa_id) WHERE wa_id IS NOT NULL;
 CREATE INDEX messages_window ON messages (campaign_id, sent_at)
 WHERE step = 1 AND status IN ('sent', 'delivered', 'read');
+
+-- What happened to a message off the ordinary way: deferrals, doubts, look-ups, a person's word.
+CREATE TABLE message_notes (
+    id          INTEGER PRIMARY KEY,
+    message_id  INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+    at          INTEGER NOT NULL,
+    what        TEXT NOT NULL
+) STRICT;
+CREATE INDEX message_notes_message ON message_notes (message_id);
 
 -- Raw webhook events, each once by what it says.
 CREATE TABLE events (
@@ -96,7 +115,7 @@ CREATE TABLE events (
     body         BLOB NOT NULL,
     received_at  INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX events_received ON events (received_at);
+CREATE INDEX events_received ON events (source, received_at);
 
 CREATE TABLE interactions (
     id            INTEGER PRIMARY KEY,
@@ -120,9 +139,11 @@ CREATE TABLE interactions (
     CHECK (outcome <> 'unknown_contact' OR contact_id IS NULL),
     CHECK (outcome <> 'waiting_for_message_1' OR message_id IS NOT NULL)
 ) STRICT;
-CREATE INDEX interactions_contact ON interactions (contact_id, reply_at);
+-- With the campaign, so that the removal of one looks through this and not through the words of everybody.
+CREATE INDEX interactions_contact ON interactions (contact_id, reply_at, campaign_id);
 CREATE INDEX interactions_waiting ON interactions (message_id) WHERE outcome = 'waiting_for_message_1';
 CREATE INDEX interactions_unknown ON interactions (sender_chat) WHERE outcome = 'unknown_contact';
+CREATE INDEX interactions_unknown_phone ON interactions (sender_phone) WHERE outcome = 'unknown_contact';
 
 -- Receipts that match no message yet; each leaves when an id of a message becomes known that it names.
 CREATE TABLE waiting_receipts (
@@ -139,6 +160,45 @@ CREATE TABLE waiting_receipts (
 CREATE INDEX waiting_receipts_queue_id ON waiting_receipts (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX waiting_receipts_wa_id ON waiting_receipts (wa_id) WHERE wa_id IS NOT NULL;
 CREATE INDEX waiting_receipts_reference ON waiting_receipts (reference) WHERE reference IS NOT NULL;
+
+-- What an operator is told, each piece of news a row, and the POST that tells it.
+CREATE TABLE notifications (
+    id            INTEGER PRIMARY KEY,
+    -- The receiver's word for it. Random, so that after a restore from a backup no old one names something new.
+    key           TEXT NOT NULL UNIQUE DEFAULT (lower(hex(randomblob(12)))),
+    kind          TEXT NOT NULL,       -- held, device_lost, uncertain, disk_low, webhook_wrong, campaign_completed, ...
+    subject       TEXT NOT NULL,       -- what it is about: a campaign's name, a moment, or empty
+    detail        TEXT NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN ('raised', 'cleared', 'happened')),
+    raised_at     INTEGER NOT NULL,    -- since when it is so, or when it happened
+    cleared_at    INTEGER,             -- when it was over
+    created_at    INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    next_at       INTEGER,             -- when to POST it next; none: delivered, given up, or nowhere to go
+    delivered_at  INTEGER,
+    given_up_at   INTEGER,
+    CHECK (state <> 'cleared' OR cleared_at IS NOT NULL),
+    CHECK (state <> 'happened' OR cleared_at IS NULL),
+    CHECK ((next_at IS NOT NULL) + (delivered_at IS NOT NULL) + (given_up_at IS NOT NULL) <= 1)
+) STRICT;
+-- The judges of "told once": one open condition of a kind, and what happened for ever.
+CREATE UNIQUE INDEX notifications_open ON notifications (kind, subject)
+WHERE state = 'raised' AND cleared_at IS NULL;
+CREATE UNIQUE INDEX notifications_happened ON notifications (kind, subject) WHERE state = 'happened';
+CREATE INDEX notifications_waiting ON notifications (id) WHERE next_at IS NOT NULL;
+CREATE INDEX notifications_given_up ON notifications (id) WHERE given_up_at IS NOT NULL;
+
+-- Keyed hashes of the numbers and chat ids of people who were forgotten: neither an import nor an event brings them
+-- back. Their contact has the hash of their number (in hex) as its phone_key.
+CREATE TABLE forgotten (
+    hash          BLOB PRIMARY KEY,
+    phone_hash    BLOB NOT NULL,       -- of the same person's number
+    forgotten_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keys (
+    name  TEXT PRIMARY KEY,
+    key   BLOB NOT NULL                -- random
+) STRICT, WITHOUT ROWID;
 
 -- Counters, kept by the transactions that change the rows. `wamsg2 verify` recounts them.
 CREATE TABLE message_counts (
@@ -162,7 +222,8 @@ CREATE TABLE totals (
     value  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO totals (name, value)
-VALUES ('webhooks_received', 0), ('webhooks_duplicates', 0), ('caught_up', 0), ('unmatched', 0), ('last_turn', 0);
+VALUES ('webhooks_received', 0), ('webhooks_duplicates', 0), ('caught_up', 0), ('events_removed', 0),
+       ('unmatched', 0), ('last_turn', 0);
 
 -- Moments that outlive the process.
 CREATE TABLE marks (
@@ -209,6 +270,9 @@ END;
 CREATE TRIGGER events_added AFTER INSERT ON events BEGIN
     UPDATE totals SET value = value + 1
     WHERE name = CASE new.source WHEN 'webhook' THEN 'webhooks_received' ELSE 'caught_up' END;
+END;
+CREATE TRIGGER events_removed AFTER DELETE ON events BEGIN
+    UPDATE totals SET value = value + 1 WHERE name = 'events_removed';
 END;
 
 CREATE TRIGGER interactions_added AFTER INSERT ON interactions WHEN new.campaign_id IS NOT NULL BEGIN
