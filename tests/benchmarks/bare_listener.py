@@ -69,7 +69,7 @@ async def _serve(key: bytes, far_end: str) -> None:
     runner = web.AppRunner(_Bare(key, far_end).application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
+    children.answer({"port": runner.addresses[0][1]})
     await asyncio.Event().wait()
 
 

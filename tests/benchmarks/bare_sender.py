@@ -80,7 +80,7 @@ async def run(task: Task) -> None:
 def main() -> None:
     """Be the process."""
     children.run(_post(Task(**json.loads(sys.stdin.readline()))))
-    print("{}", flush=True)
+    children.answer({})
 
 
 if __name__ == "__main__":

@@ -33,6 +33,18 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+def answer(message: Mapping[str, Any]) -> None:
+    """Be a child, and print a line of JSON.
+
+    All of it, however long: an unbuffered stdout (``PYTHONUNBUFFERED``) drops what the pipe does not take at once.
+    """
+    sys.stdout.flush()
+    left = json.dumps(message).encode() + b"\n"
+    os.set_blocking(sys.stdout.fileno(), True)
+    while left:
+        left = left[os.write(sys.stdout.fileno(), left) :]
+
+
 def environment() -> dict[str, str]:
     """The environment without settings of ours, which would reach the daemon."""
     return {name: value for name, value in os.environ.items() if not name.startswith("WAMSG2_")}

@@ -128,7 +128,7 @@ class _Connection(asyncio.Protocol):
 async def _serve() -> None:
     world = _World()
     server = await asyncio.get_running_loop().create_server(lambda: _Connection(world), "127.0.0.1", 0, backlog=1024)
-    print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
+    children.answer({"port": server.sockets[0].getsockname()[1]})
     await asyncio.Event().wait()
 
 

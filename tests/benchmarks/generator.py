@@ -65,7 +65,8 @@ class Running:
 
     async def end(self) -> Load:
         """Stop it; what it has seen."""
-        self._process.send_signal(signal.SIGTERM)
+        if self._process.returncode is None:  # otherwise it has said why
+            self._process.send_signal(signal.SIGTERM)
         return await self.result()
 
     async def result(self) -> Load:
@@ -82,7 +83,7 @@ async def running(task: Task) -> AsyncIterator[Running]:
 
 
 async def run(task: Task) -> Load:
-    """Request everything, from another process; each request must be answered with 200."""
+    """Request everything, from another process; each request must be answered with 200 in the end."""
     async with running(task) as generator:
         return await generator.result()
 
@@ -91,7 +92,7 @@ def main() -> None:
     """Be the process."""
     task = Task(**json.loads(sys.stdin.readline()))
     work = load.drive(task.port, task.requests(), task.connections, task.per_second)
-    print(json.dumps(asdict(children.run(work))), flush=True)
+    children.answer(asdict(children.run(work)))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,12 @@ class Ground(Site):
             signing_key=SIGNING_KEY,
         )
 
+    async def run(self, module: str, *arguments: str, ready: bool = True) -> Process:
+        """Start a module that is a daemon on this site; the test fails with its last words if it ends at once."""
+        process = await super().run(module, *arguments, ready=ready)
+        assert process.returncode is None, (self.directory / "daemon.log").read_text(encoding="utf-8")[-2000:]
+        return process
+
     async def finished(self, process: Process) -> None:
         """Stop the daemon; it must end well."""
         assert await self.stop(process) == 0

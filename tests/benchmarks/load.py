@@ -11,6 +11,11 @@ from typing import cast
 
 from tests.benchmarks.figures import percentile
 
+#: A request that was answered 503 is written again so much later; the provider takes longer.
+_AGAIN_SECONDS = 0.1
+#: The bodies of longer answers are not counted.
+_SHORT_BYTES = 64
+
 
 def request(target: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     """A whole POST."""
@@ -31,8 +36,9 @@ class Load:
     Args:
         seconds: from the first request to the last answer.
         starts: monotonic time of each request, in order.
-        latencies: seconds from the writing of a request to its whole answer, in order of the answers.
-        answers: how often each short body came.
+        latencies: seconds from the first writing of a request to its 200, in no order.
+        answers: how often each short body came with a 200.
+        postponed: answers 503, after which a request is written again.
         cpu_seconds: of the generator itself.
     """
 
@@ -40,6 +46,7 @@ class Load:
     starts: Sequence[float]
     latencies: Sequence[float]
     answers: dict[str, int]
+    postponed: int
     cpu_seconds: float
 
     @property
@@ -79,21 +86,33 @@ class _Schedule:
 
 
 class _Connection(asyncio.Protocol):
-    """One request after the other; an answer other than 200 ends the run with an error."""
+    """One request after the other; an answer other than 200 and 503 ends the run with an error."""
 
-    def __init__(self, schedule: _Schedule, done: "asyncio.Future[None]") -> None:
+    def __init__(self, port: int, schedule: _Schedule) -> None:
+        self._port = port
         self._schedule = schedule
-        self._done = done
+        self._request: bytes | None = None  # under way, or to be written again
         self._buffer = b""
         self._transport: asyncio.WriteTransport | None = None
-        self._waiting: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.TimerHandle | None = None  # for the time of the next request
+        self._again: asyncio.TimerHandle | None = None  # after a 503
+        self._opening: asyncio.Task[None] | None = None
         self.starts: list[float] = []
         self.latencies: list[float] = []
         self.answers: Counter[bytes] = Counter()
+        self.postponed = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        """Connect, and begin or go on."""
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's is no subclass of it
-        self.next()
+        if self._request is None:
+            self.next()
+        else:
+            self._transport.write(self._request)
 
     def next(self) -> None:
         """Take the next request, and wait for its time."""
@@ -114,14 +133,15 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """All is answered."""
-        if not self._done.done():
-            self._done.set_result(None)
+        if not self.done.done():
+            self.done.set_result(None)
         if self._transport:
             self._transport.close()
 
     def _send(self, request: bytes) -> None:
         self._waiting = None
         assert self._transport
+        self._request = request
         self.starts.append(time.monotonic())
         self._transport.write(request)
 
@@ -133,22 +153,34 @@ class _Connection(asyncio.Protocol):
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
         if len(body) < length:
             return
-        if not head.startswith(b"HTTP/1.1 200"):
-            self._done.set_exception(AssertionError(self._buffer[:200]))
-            return
-        self.latencies.append(time.monotonic() - self.starts[-1])
-        if length < 64:
-            self.answers[body] += 1
         self._buffer = b""
+        if head.startswith(b"HTTP/1.1 503"):
+            self.postponed += 1
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._reopen)
+        elif head.startswith(b"HTTP/1.1 200"):
+            self._answered(body)
+        else:
+            self.done.set_exception(AssertionError(head))
+
+    def _answered(self, body: bytes) -> None:
+        self._request = None
+        self.latencies.append(time.monotonic() - self.starts[-1])
+        if len(body) < _SHORT_BYTES:
+            self.answers[body] += 1
         self.next()
 
+    def _reopen(self) -> None:
+        """The daemon has closed the connection on which it answered 503."""
+        self._again = None
+        self._opening = asyncio.get_running_loop().create_task(self.open())
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(exc or ConnectionError("closed early"))
+        if not self.done.done() and self._again is None:
+            self.done.set_exception(exc or ConnectionError("closed early"))
 
 
 async def drive(port: int, requests: Sequence[bytes], connections: int, per_second: float | None = None) -> Load:
-    """Request everything of a port of this machine; each request must be answered with 200.
+    """Request everything of a port of this machine; each request must be answered with 200 in the end.
 
     Without a rate, as fast as it is answered. SIGTERM ends it early, with what it has seen.
     """
@@ -157,8 +189,7 @@ async def drive(port: int, requests: Sequence[bytes], connections: int, per_seco
     gc.disable()
     loop = asyncio.get_running_loop()
     schedule = _Schedule(requests, per_second)
-    made: list[_Connection] = []
-    ends: list[asyncio.Future[None]] = []
+    made = [_Connection(port, schedule) for _ in range(connections)]
 
     def end() -> None:
         schedule.end()
@@ -167,17 +198,14 @@ async def drive(port: int, requests: Sequence[bytes], connections: int, per_seco
 
     loop.add_signal_handler(signal.SIGTERM, end)
     began, cpu_began = time.monotonic(), time.process_time()
-    for _ in range(connections):
-        done = loop.create_future()
-        ends.append(done)
-        connection = _Connection(schedule, done)
-        made.append(connection)
-        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc] # a lambda has no annotations
-    await asyncio.gather(*ends)
+    for connection in made:
+        await connection.open()
+    await asyncio.gather(*(connection.done for connection in made))
     return Load(
         time.monotonic() - began,
         sorted(at for connection in made for at in connection.starts),
         [seconds for connection in made for seconds in connection.latencies],
         dict(Counter(x.decode() for connection in made for x in connection.answers.elements())),
+        sum(connection.postponed for connection in made),
         time.process_time() - cpu_began,
     )

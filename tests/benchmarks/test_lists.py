@@ -77,6 +77,8 @@ async def test_launch_beside_webhooks(bench: Bench) -> None:
         await made.finished(daemon)
         bulk = "SELECT count(*) FROM messages WHERE campaign_id = 3 AND status IN ('queued', 'sent')"
         assert await made.rows(bulk) == [(ROWS,)]
+        events = await made.rows("SELECT count(*) FROM events WHERE name IN ('message:in:new', 'message:out:ack')")
+        assert events == [(len(ours.latencies) - ours.duplicates,)]
         await bench.far_end.arrivals()
     key, insert = f"launch.{ROWS}", "one INSERT of the rows"
     seconds = Figure(
@@ -86,3 +88,5 @@ async def test_launch_beside_webhooks(bench: Bench) -> None:
     slowest = Figure(f"{key}.webhooks", what, ours.percentile_ms(1), "ms", theirs.percentile_ms(1), "a bare handler")
     bench.report.add(replace(seconds, bar=at_most(15)))
     bench.report.add(replace(slowest, bar=at_most(100)))
+    what = "of them sent away with 503 meanwhile, to come again"
+    bench.report.add(Figure(f"{key}.postponed", what, ours.postponed, "answers", bar=at_most(0)))
