@@ -117,12 +117,18 @@ class Databases:
         built = self._directory / f"{shape.name}.db"
         if not built.exists():
             build(built, shape)
+            _put_on_disk(built)
         shutil.copyfile(built, to)
-        fd = os.open(to, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)  # or it would be written while something is measured
-        finally:
-            os.close(fd)
+        _put_on_disk(to)
+
+
+def _put_on_disk(path: Path) -> None:
+    """Or the kernel would write it while something is measured, and every fsync would wait for that."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def build(path: Path, shape: Shape) -> None:
