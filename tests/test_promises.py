@@ -614,7 +614,12 @@ QUIET = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too
 
 # Where it thinks that it runs in a CI, Hypothesis would do the same examples again and again.
 MACHINE = settings(
-    stateful_step_count=60, deadline=None, suppress_health_check=QUIET, database=None, derandomize=False
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=QUIET,
+    database=None,
+    derandomize=False,
+    report_multiple_bugs=False,
 )
 
 
