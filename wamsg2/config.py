@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from wamsg2.model import Overlap, Policy
 
 ENVIRONMENT_PREFIX: Final = "WAMSG2_"
 CONFIG_VARIABLE: Final = "WAMSG2_CONFIG"
@@ -317,6 +320,15 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` hands over: it alone knows, and can say, where each value came from."""
         return (init_settings,)
+
+    def policy(self) -> Policy:
+        """The configurable part of the rules."""
+        return Policy(
+            window=timedelta(hours=self.message_2.reply_window_hours),
+            delay=timedelta(seconds=self.message_2.delay_seconds),
+            overlap=Overlap(self.message_2.overlap),
+            resend_after=timedelta(seconds=self.wassenger.resend_after_seconds),
+        )
 
     def require_for_serving(self) -> None:
         """Check for what only a daemon needs; every other command works without.

@@ -171,7 +171,7 @@ async def perform(directory: Path, show: Callable[[Progress], None]) -> AsyncIte
             secret = settings.webhook.secrets[0].get_secret_value()
             sandbox.register_webhook(f"{running.webhook_url}?secret={secret}")
             await _launch(store, directory)
-            progress = await _watch(store, app.policy_of(settings), show)
+            progress = await _watch(store, settings.policy(), show)
             await sandbox.settle()
             yield Ended(progress, await _judge(sandbox, store, progress), running)
 

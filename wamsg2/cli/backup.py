@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from wamsg2.app import policy_of
 from wamsg2.backup import KEPT, back_up
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
@@ -34,7 +33,7 @@ async def backup(file: Path, keep: int | None, as_json: bool) -> None:  # noqa: 
         settings.database.path,
         file,
         keep=keep or KEPT if is_directory else None,
-        window=policy_of(settings).window,
+        window=settings.policy().window,
         now=SystemClock().now(),
     )
     if as_json:

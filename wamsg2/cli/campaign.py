@@ -11,10 +11,8 @@ from typing import Any, TextIO
 import click
 
 from wamsg2 import status as status_report
-from wamsg2.app import policy_of
 from wamsg2.campaigns import ImportReport
 from wamsg2.cli import common
-from wamsg2.cli.status import print_campaign_line
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
 from wamsg2.store import export as export_rows
@@ -34,7 +32,7 @@ async def _campaign(store: Store, settings: Settings, name: str) -> dict[str, An
     found = await stats.campaigns(store.reader, name)
     if not found:
         raise CampaignError(f"there is no campaign named {name!r}")
-    return status_report.campaign_json(found[0], now=SystemClock().now(), policy=policy_of(settings))
+    return status_report.campaign_json(found[0], now=SystemClock().now(), policy=settings.policy())
 
 
 @campaign.command()
@@ -156,7 +154,7 @@ async def list_(as_json: bool) -> None:  # noqa: FBT001 - click passes options b
     """Show all campaigns."""
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
-        now, policy = SystemClock().now(), policy_of(settings)
+        now, policy = SystemClock().now(), settings.policy()
         found = await stats.campaigns(store.reader)
         campaigns = [status_report.campaign_json(c, now=now, policy=policy) for c in found]
     if as_json:
@@ -216,3 +214,17 @@ async def _write(rows: AsyncIterator[Sequence[str]], stream: TextIO) -> int:
         written += 1
     stream.flush()
     return written
+
+
+def print_campaign_line(campaign: dict[str, Any]) -> None:
+    """A campaign in one line."""
+    first, second = campaign["message_1"], campaign["message_2"]
+    click.echo(
+        f"{campaign['name']:<20} {campaign['status']:<10} {campaign['contacts']} contacts, "
+        f"M1 {_went_out(first)} out {first['queued']} queued {first['failed']} failed, "
+        f"{campaign['replied']} replied, M2 {_went_out(second)} out {second['queued']} queued"
+    )
+
+
+def _went_out(counts: dict[str, int]) -> int:
+    return counts["sent"] + counts["delivered"] + counts["read"]

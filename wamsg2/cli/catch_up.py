@@ -3,7 +3,7 @@
 import click
 
 from wamsg2 import logs
-from wamsg2.app import catch_up_of, client_of, policy_of
+from wamsg2.app import catch_up_of, client_of
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.inbox import Inbox
@@ -25,7 +25,7 @@ async def catch_up(as_json: bool) -> None:  # noqa: FBT001 - click passes option
     client, clock = client_of(settings), SystemClock()
     try:
         async with common.open_store(settings, must_exist=True) as store:
-            inbox = Inbox(store=store, clock=clock, policy=policy_of(settings), signals=NO_SIGNALS)
+            inbox = Inbox(store=store, clock=clock, policy=settings.policy(), signals=NO_SIGNALS)
             found = await catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock).step()
     finally:
         await client.close()

@@ -4,7 +4,6 @@ from functools import partial
 
 import click
 
-from wamsg2.app import policy_of
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.masking import mask_id, mask_phone
@@ -66,7 +65,7 @@ async def assign(interaction_id: int, number: str) -> None:
     settings = common.settings()
     _, key = common.phone_and_key(number, settings)
     async with common.open_store(settings, must_exist=True) as store:
-        now, policy = SystemClock().now(), policy_of(settings)
+        now, policy = SystemClock().now(), settings.policy()
         decided = await store.write(lambda tx: replying.assign(tx, interaction_id, key, policy=policy, now=now))
     for each, outcome in decided.items():
         click.echo(f"interaction {each} is {outcome}")

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from wamsg2.app import policy_of
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.masking import mask_phone
@@ -97,7 +96,7 @@ async def resolve(message_id: int, resolution: str) -> None:
     """
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
-        now, policy = SystemClock().now(), policy_of(settings)
+        now, policy = SystemClock().now(), settings.policy()
         status = await store.write(
             lambda tx: settling.resolve(tx, message_id, _RESOLUTIONS[resolution], now=now, policy=policy)
         )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from wamsg2.app import policy_of
 from wamsg2.backup import Prepared, prepared
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
@@ -31,7 +30,7 @@ async def restore(file: Path, yes: bool, as_json: bool) -> None:  # noqa: FBT001
         raise click.UsageError("--json needs --yes: nobody is asked.")
     settings = common.settings()
     now = SystemClock().now()
-    async with prepared(settings.database.path, file, window=policy_of(settings).window, now=now) as ready:
+    async with prepared(settings.database.path, file, window=settings.policy().window, now=now) as ready:
         if not as_json:
             _tell(ready, settings)
         if not yes:

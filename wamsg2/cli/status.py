@@ -6,8 +6,8 @@ import aiohttp
 import click
 
 from wamsg2 import status as status_report
-from wamsg2.app import policy_of
 from wamsg2.cli import common
+from wamsg2.cli.campaign import print_campaign_line
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
 from wamsg2.model import WamsgError
@@ -53,7 +53,7 @@ async def _from_database(settings: Settings) -> dict[str, Any]:
             store,
             status_report.NOT_RUNNING,
             now=SystemClock().now(),
-            policy=policy_of(settings),
+            policy=settings.policy(),
             rate_limit_seconds=settings.wassenger.rate_limit_seconds,
         )
 
@@ -81,17 +81,3 @@ def _print(report: dict[str, Any]) -> None:
         click.echo(f"notices    {deliveries['waiting']} wait for their receiver, {deliveries['given_up']} given up")
     for campaign in report["campaigns"]:
         print_campaign_line(campaign)
-
-
-def print_campaign_line(campaign: dict[str, Any]) -> None:
-    """A campaign in one line."""
-    first, second = campaign["message_1"], campaign["message_2"]
-    click.echo(
-        f"{campaign['name']:<20} {campaign['status']:<10} {campaign['contacts']} contacts, "
-        f"M1 {_went_out(first)} out {first['queued']} queued {first['failed']} failed, "
-        f"{campaign['replied']} replied, M2 {_went_out(second)} out {second['queued']} queued"
-    )
-
-
-def _went_out(counts: dict[str, int]) -> int:
-    return counts["sent"] + counts["delivered"] + counts["read"]

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from wamsg2 import rules
-from wamsg2.app import policy_of
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
@@ -30,7 +29,7 @@ async def verify(file: Path | None, as_json: bool) -> int:  # noqa: FBT001 - cli
     async with _reader(settings, file) as reader:
         found = await checks.violations(
             reader,
-            window=policy_of(settings).window,
+            window=settings.policy().window,
             tolerance=rules.TOLERANCE,
             now=SystemClock().now(),
             inbound_events=INBOUND_EVENTS,
