@@ -150,7 +150,7 @@ async def test_the_same_through_a_thread(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.campaign(ONE)
         await home.send_one()
-    async with await Store.open(tmp_path / "test.db", threaded=True) as store:
+    async with await Store.open(tmp_path / "test.db", grouped=True) as store:
         home = House(store, policy=home.policy)
         assert [await home.receive(json.loads(body())) for _ in range(2)] == ["accepted", "duplicate"]
         assert await home.outcomes() == ["message_2_queued"]

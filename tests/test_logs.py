@@ -226,3 +226,11 @@ def test_without_a_stream_lines_go_to_the_current_standard_error(capsys: pytest.
     logs.configure()
     structlog.get_logger().info("x")
     assert json.loads(capsys.readouterr().err)["event"] == "x"
+
+
+def test_only_our_own_time_and_level_are_believed(stream: io.StringIO) -> None:
+    logs.configure(stream)
+    structlog.get_logger().info("x", timestamp=PHONE, level=PHONE, facts={"timestamp": PHONE, "level": [PHONE]})
+    assert PHONE not in stream.getvalue()
+    (line,) = lines(stream)
+    assert line["level"] == "info"

@@ -1,7 +1,9 @@
 """The daemon, put together. Read it as a recipe: every constructor call of the daemon is here."""
 
 import asyncio
+import gc
 import math
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ from wamsg2.clock import Clock, ForwardClock, SystemClock
 from wamsg2.config import Settings
 from wamsg2.delivery import Delivery
 from wamsg2.inbox import Inbox
-from wamsg2.model import Overlap, Policy
 from wamsg2.notifier import Notifier
 from wamsg2.notify import notify
 from wamsg2.pacing import FailureRun
@@ -53,16 +54,6 @@ class Running:
 
     webhook_url: str
     admin_url: str
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The configurable part of the rules."""
-    return Policy(
-        window=timedelta(hours=settings.message_2.reply_window_hours),
-        delay=timedelta(seconds=settings.message_2.delay_seconds),
-        overlap=Overlap(settings.message_2.overlap),
-        resend_after=timedelta(seconds=settings.wassenger.resend_after_seconds),
-    )
 
 
 def _secrets_of(settings: Settings) -> Secrets:
@@ -109,7 +100,7 @@ def catch_up_of(settings: Settings, *, store: Store, client: WassengerClient, in
         history=WassengerHistory(client),
         inbox=inbox,
         clock=clock,
-        policy=policy_of(settings),
+        policy=settings.policy(),
         interval_seconds=settings.watch.catch_up_seconds,
         gap_seconds=_gap_seconds(settings),
     )
@@ -143,6 +134,15 @@ def _most_in_flight(settings: Settings) -> int:
     return min(max(needed, _LEAST_IN_FLIGHT), _MOST_IN_FLIGHT)
 
 
+def _tune_interpreter() -> None:
+    """For a process that has just begun its work."""
+    gc.collect()
+    gc.freeze()  # what is there by now stays: no collection looks at it again
+    gc.set_threshold(10_000, 20, 20)  # and what a webhook leaves behind is counted, not in a circle
+    # A thread that has committed must get the interpreter to say so, and would wait 5 ms for it.
+    sys.setswitchinterval(0.0005)
+
+
 async def run(
     settings: Settings,
     stop: asyncio.Event,
@@ -168,12 +168,12 @@ async def run(
     """
     clock = ForwardClock(clock or SystemClock())
     random = random or Random()  # noqa: S311 - jitter
-    policy = policy_of(settings)
+    policy = settings.policy()
     limit_seconds = settings.wassenger.rate_limit_seconds
     started_at = clock.monotonic()
 
     async with AsyncExitStack() as stack:
-        store = await Store.open(settings.database.path, daemon=True, threaded=True, hook=commit_hook)
+        store = await Store.open(settings.database.path, daemon=True, grouped=True, hook=commit_hook)
         stack.push_async_callback(store.close)
         client = client_of(settings)
         stack.push_async_callback(client.close)
@@ -209,7 +209,9 @@ async def run(
             device_seconds=settings.watch.device_seconds,
             webhook_seconds=settings.watch.webhook_seconds,
         )
-        webhooks = WebhookListener(inbox=inbox, secrets=_secrets_of(settings), clock=clock)
+        webhooks = WebhookListener(
+            path=settings.webhook.path, inbox=inbox, secrets=_secrets_of(settings), clock=clock
+        )
 
         def alive() -> None:
             webhooks.healthy = store.failing is None
@@ -249,14 +251,13 @@ async def run(
         )
         retention = Retention(store=store, clock=clock, policy=policy, kept=_kept_of(settings))
         admin = AdminListener(report=report, token=settings.admin.token.get_secret_value())
-        hook, site = settings.webhook, settings.admin
         webhook_base = await listen(
-            *(stack, webhooks.application(hook.path), hook.host, hook.port),
+            *(stack, webhooks.answer, settings.webhook.host, settings.webhook.port),
             clock=clock,
             most_connections=_MOST_WEBHOOK_CONNECTIONS,
         )
         admin_url = await listen(
-            *(stack, admin.application(), site.host, site.port),
+            *(stack, admin.application(), settings.admin.host, settings.admin.port),
             clock=clock,
             most_connections=_MOST_ADMIN_CONNECTIONS,
         )
@@ -275,7 +276,8 @@ async def run(
             ]
             log.info("daemon.started", version=__version__, webhook=webhook_base, admin=admin_url, doubts=doubts)
             notify("READY=1")
-            started(Running(webhook_base + hook.path, admin_url))
+            _tune_interpreter()
+            started(Running(webhook_base + settings.webhook.path, admin_url))
             await stop.wait()
             log.info("daemon.stopping", in_flight=sender.in_flight)
             notify("STOPPING=1")

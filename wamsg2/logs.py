@@ -22,12 +22,13 @@ from wamsg2.masking import MASK, SENSITIVE_NAME, mask_id, mask_phone, mask_text
 Level = Literal["debug", "info", "warning", "error"]
 
 _HANDLER: Final = "wamsg2.logs"
-# Fields whose long digit runs are ids, not numbers to call; `…_at` and `timestamp` hold times.
+# Fields whose long digit runs are ids, not numbers to call; `…_at` holds a time.
 _ID_FIELDS: Final = frozenset(
-    {"id", "reference", "timestamp", "version", "device", "message_id", "event_id", "campaign_id", "contact_id"}
+    {"id", "reference", "version", "device", "message_id", "event_id", "campaign_id", "contact_id"}
     | {"interaction_id", "queue_id", "device_id", "webhook_id", "delivery_id"}
 )
-
+# Written by the processors before, over whatever anybody gave.
+_OUR_FIELDS: Final = ("timestamp", "level")
 
 _LOST: Final = '{{"level": "error", "event": "log_line_lost", "error": "{}"}}'
 
@@ -84,7 +85,8 @@ def redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Event
     Values of fields named like a secret or a text are masked whole; in every other string, however deep, phone
     numbers and `secret=…` are. Fields known to hold ids and times keep their digits.
     """
-    return _redact_fields(event_dict)
+    ours = {name: event_dict.pop(name) for name in _OUR_FIELDS if name in event_dict}
+    return ours | _redact_fields(event_dict)
 
 
 def _redact_fields(fields: Mapping[Any, object]) -> dict[str, object]:
@@ -106,14 +108,19 @@ def _redact(key: str, value: object) -> object:
     match value:
         case int():
             return value
+        case str():
+            return _redact_text(key, value)
         case Mapping():
             return _redact_fields(value)
         case list() | tuple() | set() | frozenset():
             return [_redact(key, each) for each in value]
         case _:
             # A renderer would turn any other object into text behind our back.
-            text = value if isinstance(value, str) else repr(value)
-            return mask_id(text) if key in _ID_FIELDS or key.endswith("_at") else mask_text(text)
+            return _redact_text(key, repr(value))
+
+
+def _redact_text(key: str, text: str) -> str:
+    return mask_id(text) if key in _ID_FIELDS or key.endswith("_at") else mask_text(text)
 
 
 def _in_one(processors: list[Processor]) -> Processor:

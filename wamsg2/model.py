@@ -308,8 +308,11 @@ class Message:
     attempted_at: datetime | None
     contact_opted_out: bool
     campaign_status: CampaignStatus
-    contact_forgotten: bool = False
-    doubts: int = 0  #: how often it was uncertain
+    contact_forgotten: bool
+    doubts: int  #: how often it was uncertain
+    queue_id: str | None  #: the provider's
+    wa_id: str | None
+    contact_phone_key: str
 
 
 @dataclass(frozen=True, slots=True)

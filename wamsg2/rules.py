@@ -69,7 +69,8 @@ def decide_reply(
     Args:
         reply_at: when the contact wrote.
         quoted_message_1_id: the Message 1 that the reply quotes, if it quotes one.
-        message_1s: every Message 1 of the contact.
+        message_1s: every Message 1 of the contact whose fate is open, or that went out at most the window before
+            the reply; more of them do no harm.
         policy: window and overlap.
 
     Returns:

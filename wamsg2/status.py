@@ -1,5 +1,6 @@
 """The state of everything, from the counters, as the JSON of `GET /status` (contract §4)."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,8 +50,8 @@ def campaign_json(campaign: stats.CampaignStats, *, now: datetime, policy: Polic
         "name": campaign.name,
         "status": _status_of(campaign, now, policy).value,
         "contacts": campaign.contacts,
-        "message_1": {s.value: n for s, n in campaign.messages[Step.MESSAGE_1].items()},
-        "message_2": {s.value: n for s, n in campaign.messages[Step.MESSAGE_2].items()},
+        "message_1": dict(campaign.messages[Step.MESSAGE_1]),
+        "message_2": dict(campaign.messages[Step.MESSAGE_2]),
         "replied": campaign.replied,
         "interactions": campaign.interactions,
         "opted_out": campaign.opted_out,
@@ -110,11 +111,14 @@ async def report(
     store: Store, facts: DaemonFacts, *, now: datetime, policy: Policy, rate_limit_seconds: float
 ) -> dict[str, Any]:
     """Everything."""
-    campaigns = await stats.campaigns(store.reader)
-    queue = await stats.queue(store.reader, now)
-    webhooks = await stats.webhooks(store.reader)
-    told = await notifications.shown(store.reader, now - _NEWS)
-    delivery = await notifications.delivery(store.reader)
+    # All at once: the reader has a thread of its own, and one answer after the other took thrice as long.
+    campaigns, queue, webhooks, told, delivery = await asyncio.gather(
+        stats.campaigns(store.reader),
+        stats.queue(store.reader, now),
+        stats.webhooks(store.reader),
+        notifications.shown(store.reader, now - _NEWS),
+        notifications.delivery(store.reader),
+    )
 
     def count(status: MessageStatus, steps: tuple[Step, ...], *only: CampaignStatus) -> int:
         return sum(c.messages[step][status] for c in campaigns for step in steps if not only or c.status in only)

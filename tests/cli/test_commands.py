@@ -764,8 +764,9 @@ def went_out(line: CommandLine, phone: str) -> None:
 def doubted(line: CommandLine) -> None:
     """Make every Message 1 one that may have been accepted."""
     line.sql(
-        """UPDATE messages SET status = 'uncertain', attempt = 1, text = 'Hello', attempted_at = created_at,
-                  uncertain_since = created_at, look_up_at = created_at, reason = 'no answer'"""
+        """UPDATE messages SET status = 'uncertain', doubts = 1, attempt = 1, text = 'Hello',
+                  attempted_at = created_at, uncertain_since = created_at, look_up_at = created_at,
+                  reason = 'no answer'"""
     )
 
 

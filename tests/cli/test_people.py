@@ -15,7 +15,7 @@ TEXT = "nobody's business"
 def doubted(line: CommandLine, phone: str) -> None:
     """Make the Message 1 of a contact one that may have been accepted."""
     line.sql(
-        """UPDATE messages SET status = 'uncertain', attempt = 1, text = ?1, attempted_at = created_at,
+        """UPDATE messages SET status = 'uncertain', doubts = 1, attempt = 1, text = ?1, attempted_at = created_at,
                   uncertain_since = created_at, look_up_at = created_at, reason = 'no answer'
            WHERE contact_id = (SELECT id FROM contacts WHERE phone = ?2)""",
         TEXT,

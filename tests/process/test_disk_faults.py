@@ -140,10 +140,9 @@ async def test_a_disk_that_fails_for_a_while(rig: Rig, name: str) -> None:
     assert any(problem.startswith("the database cannot be written") for problem in report["problems"])
     await until(lambda: logged(rig.made, "database.refused"))
     assert await rig.health() == [503, 503]
-    requests = len(rig.sandbox.accepted)
+    assert len(rig.sandbox.accepted) < len(PHONES)  # the queue is held
     rig.heal()
     await until(lambda: logged(rig.made, "database.back"))
-    assert requests <= len(rig.sandbox.accepted) < len(PHONES)
     assert [await rig.post(body) for body in (first, second)] == [(200, None), (200, None)]
     assert [await rig.stored(body) for body in (first, second)] == [1, 1]
     await rig.is_as_if_nothing_had_been(repliers=2)

@@ -85,7 +85,7 @@ def test_a_lock_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 async def test_a_command_works_beside_a_daemon(path: Path) -> None:
-    async with await Store.open(path, daemon=True, threaded=True) as daemon, await Store.open(path) as command:
+    async with await Store.open(path, daemon=True, grouped=True) as daemon, await Store.open(path) as command:
         await daemon.write(lambda tx: tx.execute("UPDATE totals SET value = 7 WHERE name = 'unmatched'"))
         await command.write(lambda tx: tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'unmatched'"))
         for store in (daemon, command):

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import START, commit, memory
+from wamsg2 import rules
 from wamsg2.model import (
     Accepted,
     CampaignStatus,
     EventResult,
     EventSource,
     MessageStatus,
+    Overlap,
     Policy,
     Receipt,
     ReceiptStatus,
@@ -25,6 +27,8 @@ from wamsg2.store import campaigns, contacts, events, messages
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Work
 from wamsg2.work import campaigning, claiming, settling
+
+DAY = timedelta(days=1)
 
 T = TypeVar("T")
 ONE, TWO = "+34600000001", "+34600000002"
@@ -92,8 +96,11 @@ def test_our_reference_is_believed_first(table: Table) -> None:
 
 def test_ids_are_learned_once(table: Table) -> None:
     message_id = table.send(Accepted(QUEUE_ID))
-    assert table(lambda tx: messages.learn_ids(tx, message_id, queue_id="x", wa_id=WA_ID)) == (QUEUE_ID, WA_ID)
-    assert table(lambda tx: messages.learn_ids(tx, message_id, queue_id="x", wa_id="y")) == (QUEUE_ID, WA_ID)
+    for wa_id in (WA_ID, "y"):
+        table(partial(messages.learn_ids, message_id=message_id, queue_id="x", wa_id=wa_id))
+        message = table(lambda tx: messages.by_id(tx, message_id))
+        assert message is not None
+        assert (message.queue_id, message.wa_id) == (QUEUE_ID, WA_ID)
 
 
 def found(table: Table, provider_id: str | None, *chat_ids: str, phone_key: str | None = None) -> str | None:
@@ -135,20 +142,20 @@ def test_one_message_2_whatever_its_status(table: Table) -> None:
         facts = ("x", 1, 1, 1, "x", 1 if status is MessageStatus.UNCERTAIN else None, status.value)
         table.connection.execute(
             """UPDATE messages SET reason = ?, sent_at = ?, attempt = ?, attempted_at = ?, text = ?, look_up_at = ?,
-                      status = ? WHERE step = 2""",
+                      doubts = 1, status = ? WHERE step = 2""",
             facts,
         )
         assert not add()
 
 
-def test_the_rules_see_every_message_1(table: Table) -> None:
+def test_the_rules_see_the_message_1s_that_went_out_since(table: Table) -> None:
     table.send(Accepted(QUEUE_ID))
-    (seen,) = table(lambda tx: messages.message_1s_of(tx, 1))
+    (seen,) = table(lambda tx: messages.message_1s_of(tx, 1, START + DAY, DAY))
     assert (seen.status, seen.went_at, seen.campaign_status) == (MessageStatus.SENT, START, CampaignStatus.RUNNING)
     assert seen.campaign_has_message_2
     assert not seen.message_2_exists
-    (queued,) = table(lambda tx: messages.message_1s_of(tx, 2))
-    assert queued.went_at is None
+    assert table(lambda tx: messages.message_1s_of(tx, 1, START + DAY + timedelta(milliseconds=1), DAY)) == []
+    assert table(lambda tx: messages.message_1s_of(tx, 2, START, DAY)) == []  # it has not gone out
 
 
 def test_the_next_due_time_is_of_running_campaigns(table: Table) -> None:
@@ -206,3 +213,40 @@ def test_the_launch_is_timed_once(table: Table) -> None:
 def test_a_unit_of_another_schema_is_an_error_of_ours(table: Table) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         table(lambda tx: tx.execute("INSERT INTO chat_ids VALUES ('1@lid', 99)"))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([s for s in MessageStatus if s is not MessageStatus.SENDING]),
+            st.integers(-100, 100),
+            st.sampled_from(["running", "paused", "cancelled"]),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(Overlap),
+)
+def test_the_rules_miss_no_message_1(sent: list[tuple[MessageStatus, int, str]], overlap: Overlap) -> None:
+    """What is left out of a contact's Message 1s would not have been chosen."""
+    connection = memory()
+    connection.execute("INSERT INTO contacts (phone, phone_key, created_at) VALUES ('+1', '+1', 0)")
+    for n, (status, seconds, campaign) in enumerate(sent):
+        connection.execute(
+            """INSERT INTO campaigns (name, key, status, message_1, message_2, created_at, launched_at)
+               VALUES (?1, ?1, ?2, 'Hi', 'More', 0, 0)""",
+            (f"c{n}", campaign),
+        )
+        connection.execute(
+            """INSERT INTO messages (contact_id, campaign_id, step, status, reference, attempt, text, created_at,
+                                     due_at, attempted_at, sent_at, reason, doubts, look_up_at)
+               VALUES (1, ?1, 1, ?2, ?1, 1, 'Hi', 0, 0, ?3, ?3, 'x', 1, CASE ?2 WHEN 'uncertain' THEN 0 END)""",
+            (n + 1, status.value, to_ms(START - DAY + timedelta(seconds=seconds))),
+        )
+    policy = Policy(window=DAY, overlap=overlap)
+
+    def decide(window: timedelta) -> object:
+        found = commit(connection, lambda tx: messages.message_1s_of(tx, 1, START, window))
+        return rules.decide_reply(START, None, found, policy)
+
+    assert decide(DAY) == decide(1000 * DAY)
+    connection.close()

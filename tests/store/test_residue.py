@@ -72,7 +72,7 @@ def test_pages_of_any_size(path: Path, page_bytes: int) -> None:
 
 
 async def test_a_log_is_emptied_beside_a_daemon(path: Path) -> None:
-    async with await Store.open(path, daemon=True, threaded=True) as daemon:
+    async with await Store.open(path, daemon=True, grouped=True) as daemon:
         await daemon.write(
             lambda tx: tx.execute("INSERT INTO marks (name, at) VALUES (?, 0)", (SECRET,)),
         )

@@ -50,6 +50,7 @@ def event(**changes: object) -> dict[str, object]:
 
 
 CLAIMED = {"attempt": 1, "attempted_at": 0, "text": "Hi"}
+DOUBTED = {"status": "uncertain", "doubts": 1, "reason": "x", "look_up_at": 0}
 
 
 @pytest.fixture
@@ -87,11 +88,15 @@ def connection() -> Iterator[sqlite3.Connection]:
         ("messages", message(status="sending", **CLAIMED | {"attempt": 0})),
         ("messages", message(status="sending", **CLAIMED | {"attempted_at": None})),
         ("messages", message(status="sending", **CLAIMED | {"text": None})),
-        ("messages", message(status="uncertain", reason="x", **CLAIMED)),  # who would look it up?
-        ("messages", message(status="uncertain", look_up_at=0, **CLAIMED)),  # why?
-        ("messages", message(status="uncertain", reason="x", look_up_at=0, **CLAIMED | {"text": None})),
-        ("messages", message(status="uncertain", reason="x", look_up_at=0, **CLAIMED | {"attempted_at": None})),
-        ("messages", message(status="uncertain", reason="x", step=2, reply_at=1)),  # somebody waits for it
+        ("messages", message(status="uncertain", doubts=1, reason="x", **CLAIMED)),  # who would look it up?
+        ("messages", message(status="uncertain", doubts=1, look_up_at=0, **CLAIMED)),  # why?
+        ("messages", message(status="uncertain", doubts=1, reason="x", look_up_at=0, **CLAIMED | {"text": None})),
+        (
+            "messages",
+            message(status="uncertain", doubts=1, reason="x", look_up_at=0, **CLAIMED | {"attempted_at": None}),
+        ),
+        ("messages", message(status="uncertain", doubts=1, reason="x", step=2, reply_at=1)),  # somebody waits for it
+        ("messages", message(status="uncertain", reason="x", look_up_at=0, **CLAIMED)),  # since when?
         ("messages", message(look_up_at=0)),  # nothing to ask about
         ("messages", message(status="delivered", sent_at=1, look_up_at=0)),
         ("messages", message(status="failed", reason="x", look_up_at=0)),
@@ -124,9 +129,9 @@ def test_wrong_rows_are_refused(connection: sqlite3.Connection, table: str, row:
         message(),
         message(step=2, reply_at=5),
         message(status="sending", **CLAIMED),
-        message(status="uncertain", reason="x", look_up_at=0, **CLAIMED),
-        message(status="uncertain", reason="x"),  # out of a backup: looked up in its turn
-        message(status="uncertain", reason="x", look_up_at=0, step=2, reply_at=1),
+        message(status="uncertain", doubts=1, reason="x", look_up_at=0, **CLAIMED),
+        message(status="uncertain", doubts=1, reason="x"),  # out of a backup: looked up in its turn
+        message(status="uncertain", doubts=1, reason="x", look_up_at=0, step=2, reply_at=1),
         message(status="sent", sent_at=1),
         message(status="sent", sent_at=1, look_up_at=2),
         message(status="failed", reason="x"),
@@ -145,7 +150,9 @@ def test_one_message_per_contact_campaign_and_step(connection: sqlite3.Connectio
     insert(connection, "messages", **message(reference="other", step=2, reply_at=1))
 
 
-@pytest.mark.parametrize("row", [{"status": "sending", **CLAIMED}, {"status": "uncertain", "reason": "x", "step": 1}])
+@pytest.mark.parametrize(
+    "row", [{"status": "sending", **CLAIMED}, {"status": "uncertain", "doubts": 1, "reason": "x"}]
+)
 def test_one_message_per_reference_that_the_provider_may_know(
     connection: sqlite3.Connection, row: dict[str, object]
 ) -> None:
@@ -227,7 +234,8 @@ Change = tuple[Any, ...]
 def facts_of(status: MessageStatus) -> dict[str, object]:
     """Columns that make a row in this status a right one."""
     uncertain = status is MessageStatus.UNCERTAIN
-    return CLAIMED | {"status": status.value, "sent_at": 1, "reason": "x", "look_up_at": 1 if uncertain else None}
+    doubt = {"doubts": 1, "look_up_at": 1} if uncertain else {}
+    return CLAIMED | {"status": status.value, "sent_at": 1, "reason": "x"} | doubt
 
 
 def set_facts(connection: sqlite3.Connection, number: int, status: MessageStatus) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import pytest
 from wamsg2.store import writer as writer_module
 from wamsg2.store.database import connect
 from wamsg2.store.writer import (
+    GroupWriter,
     InlineWriter,
     StoreUnavailableError,
-    ThreadWriter,
     Tx,
     Work,
     WriterStoppedError,
@@ -32,6 +32,7 @@ class Journal:
         self.seen: list[tuple[str, int]] = []
 
     def __call__(self, when: str, works: Sequence[Work[Any]]) -> None:
+        hold_gates(when, works)
         if when == "after":
             self.commits.append(len(works))
         other = sqlite3.connect(self.path)
@@ -58,27 +59,38 @@ def journal(path: Path) -> Journal:
 
 
 @pytest.fixture
-def writer(connection: sqlite3.Connection, journal: Journal) -> Iterator[ThreadWriter]:
-    made = ThreadWriter(connection, journal)
+async def writer(connection: sqlite3.Connection, journal: Journal) -> AsyncIterator[GroupWriter]:
+    made = GroupWriter(connection, journal)
     yield made
-    made.close()
+    await made.close()
 
 
 class Gate:
-    """A unit of work that keeps the writer busy until it is opened."""
+    """A unit of work whose commit takes until it is opened; what is submitted meanwhile waits."""
 
     def __init__(self) -> None:
         self._entered, self._open = threading.Event(), threading.Event()
 
     def __call__(self, _: Tx) -> None:
+        """Nothing is to be done."""
+
+    def hold(self) -> None:
+        """Be the slow disk, on the writer's thread."""
         self._entered.set()
         self._open.wait()
 
-    def wait_until_entered(self) -> None:
-        self._entered.wait()
+    async def entered(self) -> None:
+        await asyncio.to_thread(self._entered.wait)
 
     def open(self) -> None:
         self._open.set()
+
+
+def hold_gates(when: str, works: Sequence[Work[Any]]) -> None:
+    """A commit hook."""
+    for work in works:
+        if when == "before" and isinstance(work, Gate):
+            work.hold()
 
 
 def insert(n: int) -> Callable[[Tx], int]:
@@ -104,10 +116,10 @@ def stored(path: Path) -> list[int]:
     return rows
 
 
-async def test_what_waits_shares_a_commit_in_order(path: Path, writer: ThreadWriter, journal: Journal) -> None:
+async def test_what_waits_shares_a_commit_in_order(path: Path, writer: GroupWriter, journal: Journal) -> None:
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     rest = [writer.submit(insert(n)) for n in range(5)]
     assert stored(path) == []
     gate.open()
@@ -116,20 +128,20 @@ async def test_what_waits_shares_a_commit_in_order(path: Path, writer: ThreadWri
     assert stored(path) == [0, 1, 2, 3, 4]
 
 
-async def test_a_batch_is_bounded(writer: ThreadWriter, journal: Journal) -> None:
+async def test_a_batch_is_bounded(writer: GroupWriter, journal: Journal) -> None:
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     rest = [writer.submit(insert(n)) for n in range(600)]
     gate.open()
     await asyncio.gather(first, *rest)
     assert journal.commits == [1, 256, 256, 88]
 
 
-async def test_a_failing_unit_takes_only_itself_back(path: Path, writer: ThreadWriter, journal: Journal) -> None:
+async def test_a_failing_unit_takes_only_itself_back(path: Path, writer: GroupWriter, journal: Journal) -> None:
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     rest: list[asyncio.Future[Any]] = [
         writer.submit(insert(1)),
         writer.submit(insert_then_fail(2)),
@@ -144,7 +156,7 @@ async def test_a_failing_unit_takes_only_itself_back(path: Path, writer: ThreadW
     assert stored(path) == [1, 3, 5]
 
 
-async def test_callbacks_run_before_any_future_and_not_for_failed_units(writer: ThreadWriter) -> None:
+async def test_callbacks_run_before_any_future_and_not_for_failed_units(writer: GroupWriter) -> None:
     seen: list[tuple[str, bool]] = []
     futures: list[asyncio.Future[Any]] = []
 
@@ -158,12 +170,50 @@ async def test_callbacks_run_before_any_future_and_not_for_failed_units(writer: 
 
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     futures += [writer.submit(telling("a")), writer.submit(telling("b", fails=True)), writer.submit(telling("c"))]
     gate.open()
     await first
     await asyncio.gather(*futures, return_exceptions=True)
     assert seen == [("a", False), ("c", False)]
+
+
+async def test_where_one_fails_the_others_are_done_once(path: Path, connection: sqlite3.Connection) -> None:
+    """They are taken back with it, and run again."""
+    told: list[int] = []
+
+    def telling(n: int) -> Callable[[Tx], int]:
+        def work(tx: Tx) -> int:
+            tx.after_commit(lambda: told.append(n))
+            return insert(n)(tx)
+
+        return work
+
+    settled = commit_batch(connection, [telling(1), insert_then_fail(2), telling(3), insert_then_fail(4)])
+    for callback in settled.after:
+        callback()
+    assert [result for result, _ in settled.results] == [10, None, 30, None]
+    assert [str(error) for _, error in settled.results if error] == ["unit 2", "unit 4"]
+    assert stored(path) == told == [1, 3]
+    assert settled.wrote
+
+
+async def test_who_is_cancelled_during_a_commit_leaves_it_to_the_thread(
+    connection: sqlite3.Connection, path: Path
+) -> None:
+    writer = GroupWriter(connection, hold_gates)
+    gate = Gate()
+    first, second = writer.submit(gate), writer.submit(insert(1))
+    await gate.entered()
+    waiting = writer.submit(insert(2))
+    assert writer._running
+    writer._running.cancel()
+    for future in (first, second, waiting):
+        with pytest.raises(WriterStoppedError):
+            await future
+    gate.open()
+    await writer.close()
+    assert stored(path) == [1]  # nobody was told so: whoever asked must not conclude that it was not
 
 
 async def test_the_hook_sees_both_sides_of_the_commit(connection: sqlite3.Connection, journal: Journal) -> None:
@@ -225,7 +275,7 @@ async def test_a_lock_that_is_taken_again_and_again_is_got(connection: sqlite3.C
                 other.execute("COMMIT")
                 threading.Event().wait(0.002)
 
-    writer = ThreadWriter(connection)
+    writer = GroupWriter(connection)
     taker = threading.Thread(target=keep_taking)
     taker.start()
     assert await asyncio.to_thread(taken.wait, 60)
@@ -233,7 +283,7 @@ async def test_a_lock_that_is_taken_again_and_again_is_got(connection: sqlite3.C
     got.set()
     taker.join()
     assert rounds < most
-    writer.close()
+    await writer.close()
 
 
 async def test_a_locked_database_refuses_and_recovers(connection: sqlite3.Connection, path: Path) -> None:
@@ -249,7 +299,7 @@ async def test_a_locked_database_refuses_and_recovers(connection: sqlite3.Connec
     assert stored(path) == [2]
 
 
-async def test_a_thread_refuses_and_goes_on(connection: sqlite3.Connection, writer: ThreadWriter, path: Path) -> None:
+async def test_a_thread_refuses_and_goes_on(connection: sqlite3.Connection, writer: GroupWriter, path: Path) -> None:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     await writer.submit(lambda tx: tx.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall())
     with pytest.raises(StoreUnavailableError):
@@ -261,10 +311,10 @@ async def test_a_thread_refuses_and_goes_on(connection: sqlite3.Connection, writ
     assert stored(path) == [3]
 
 
-async def test_the_work_of_a_cancelled_caller_stands(path: Path, writer: ThreadWriter) -> None:
+async def test_the_work_of_a_cancelled_caller_stands(path: Path, writer: GroupWriter) -> None:
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
 
     async def call() -> int:
         return await writer.submit(insert(1))
@@ -279,11 +329,11 @@ async def test_the_work_of_a_cancelled_caller_stands(path: Path, writer: ThreadW
     assert stored(path) == [1, 2]
 
 
-async def test_too_many_waiting_are_refused(writer: ThreadWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_are_refused(writer: GroupWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "_WAITING_UNITS", 2)
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     waiting = [writer.submit(insert(n)) for n in range(2)]
     with pytest.raises(StoreUnavailableError, match="too many writes are waiting"):
         writer.submit(insert(9))
@@ -293,13 +343,13 @@ async def test_too_many_waiting_are_refused(writer: ThreadWriter, monkeypatch: p
 
 
 async def test_close_finishes_what_waits(connection: sqlite3.Connection, path: Path) -> None:
-    writer = ThreadWriter(connection)
+    writer = GroupWriter(connection, hold_gates)
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     rest = [writer.submit(insert(n)) for n in range(300)]
     gate.open()
-    writer.close()
+    await writer.close()
     assert await asyncio.gather(first, *rest) == [None, *(n * 10 for n in range(300))]
     assert stored(path) == list(range(300))
     with pytest.raises(StoreUnavailableError, match="the writer has stopped"):
@@ -308,49 +358,73 @@ async def test_close_finishes_what_waits(connection: sqlite3.Connection, path: P
         connection.execute("SELECT 1")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_writer_that_dies_tells_its_callers(connection: sqlite3.Connection, path: Path) -> None:
     def die(when: str, _: Sequence[Work[Any]]) -> None:
         raise RuntimeError(f"{when} the commit")
 
-    writer = ThreadWriter(connection, die)
+    writer = GroupWriter(connection, die)
     with pytest.raises(StoreUnavailableError, match="the writer has stopped: before the commit"):
         await writer.submit(insert(1))
-    writer._thread.join()
     with pytest.raises(StoreUnavailableError, match="the writer has stopped"):
         writer.submit(insert(2))
     assert stored(path) == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_writer_that_dies_tells_those_who_wait(connection: sqlite3.Connection) -> None:
-    def die(when: str, _: Sequence[Work[Any]]) -> None:
+    def die(when: str, works: Sequence[Work[Any]]) -> None:
+        hold_gates(when, works)
         raise RuntimeError(f"{when} the commit")
 
-    writer = ThreadWriter(connection, die)
+    writer = GroupWriter(connection, die)
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     second = writer.submit(insert(2))
     gate.open()
-    writer._thread.join()
     for waiting in (first, second):
         with pytest.raises(StoreUnavailableError, match="the writer has stopped: before the commit"):
             await waiting
 
 
+async def test_a_callback_that_breaks_stops_the_writer_aloud(writer: GroupWriter, path: Path) -> None:
+    def breaking() -> None:
+        raise RuntimeError("a bug")
+
+    def telling(tx: Tx) -> None:
+        insert(1)(tx)
+        tx.after_commit(breaking)
+
+    with pytest.raises(WriterStoppedError, match="a bug"):
+        await writer.submit(telling)
+    assert writer.failing
+    with pytest.raises(WriterStoppedError):
+        writer.submit(insert(2))
+    await writer.close()
+    assert stored(path) == [1]
+
+
+async def test_a_writer_that_is_cancelled_before_it_begins_tells_so(connection: sqlite3.Connection) -> None:
+    writer = GroupWriter(connection)
+    waiting = writer.submit(insert(1))
+    assert writer._running
+    writer._running.cancel()
+    await writer.close()
+    with pytest.raises(WriterStoppedError):
+        await waiting
+
+
 # --- failing -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[InlineWriter, ThreadWriter])
-def either(request: pytest.FixtureRequest, path: Path) -> Iterator[InlineWriter | ThreadWriter]:
+@pytest.fixture(params=[InlineWriter, GroupWriter])
+async def either(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[InlineWriter | GroupWriter]:
     """A writer of each kind, on a connection that waits for no lock."""
     connection = connect(path)
     connection.execute("CREATE TABLE t (n INTEGER, blob BLOB)")
     made = request.param(connection)
     connection.execute("PRAGMA busy_timeout = 0")
     yield made
-    made.close()
+    await made.close()
 
 
 @pytest.fixture
@@ -371,7 +445,7 @@ def change_nothing(tx: Tx) -> None:
     tx.execute("UPDATE t SET n = 1 WHERE n = -1")
 
 
-async def refused(writer: InlineWriter | ThreadWriter) -> None:
+async def refused(writer: InlineWriter | GroupWriter) -> None:
     with pytest.raises(StoreUnavailableError, match="database is locked"):
         await writer.submit(insert(1))
 
@@ -420,11 +494,11 @@ async def test_the_last_refusal_says_why(connection: sqlite3.Connection, path: P
     assert inline.failing == "the database cannot be written: database or disk is full"
 
 
-async def test_too_much_that_waits_is_no_failing_disk(writer: ThreadWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_much_that_waits_is_no_failing_disk(writer: GroupWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "_WAITING_UNITS", 1)
     gate = Gate()
     first = writer.submit(gate)
-    gate.wait_until_entered()
+    await gate.entered()
     waiting = writer.submit(insert(1))
     with pytest.raises(StoreUnavailableError, match="too many writes are waiting"):
         writer.submit(insert(2))
@@ -433,15 +507,13 @@ async def test_too_much_that_waits_is_no_failing_disk(writer: ThreadWriter, monk
     await asyncio.gather(first, waiting)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_writer_that_died_is_failing_for_good(connection: sqlite3.Connection) -> None:
     def die(when: str, _: Sequence[Work[Any]]) -> None:
         raise RuntimeError(f"{when} the commit")
 
-    writer = ThreadWriter(connection, die)
+    writer = GroupWriter(connection, die)
     with pytest.raises(WriterStoppedError):
         await writer.submit(insert(1))
-    writer._thread.join()
     assert writer.failing == "the writer has stopped: before the commit"
     with pytest.raises(WriterStoppedError):
         writer.submit(insert(2))

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientTimeout
-from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request, Response
+from aiohttp.test_utils import RawTestServer, TestClient
+from aiohttp.web import BaseRequest, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from yarl import URL
 
 from tests.support import PROCESS_SECONDS, House, house, inbound, payload
 from wamsg2.store.writer import StoreUnavailableError, Tx
@@ -23,7 +24,7 @@ from wamsg2.web import webhook as webhook_module
 from wamsg2.web.webhook import BODY_LIMIT_BYTES, Secrets, WebhookListener
 
 PATH = "/webhooks/wassenger"
-Client = TestClient[Request, Application]
+Client = TestClient[BaseRequest, None]
 Start = Callable[[Secrets], Awaitable[Client]]
 
 
@@ -40,8 +41,8 @@ async def start(home: House) -> AsyncIterator[Start]:
     clients: list[Client] = []
 
     async def begin(secrets: Secrets) -> Client:
-        listener = WebhookListener(inbox=home.inbox, secrets=secrets, clock=home.clock)
-        client: Client = TestClient(TestServer(listener.application(PATH)))
+        listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=secrets, clock=home.clock)
+        client: Client = TestClient(RawTestServer(listener.answer))
         await client.start_server()
         clients.append(client)
         return client
@@ -152,15 +153,25 @@ async def test_what_cannot_be_stored_is_postponed(
 async def test_nothing_else_answers(client: Client) -> None:
     for method, path, expected in (
         ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
         ("GET", PATH, 405),
         ("GET", "/", 404),
         ("GET", "/status", 404),
         ("GET", "/metrics", 404),
         ("POST", "/healthz", 405),
         ("POST", PATH + "/x", 404),
+        ("POST", PATH.replace("/w", "%2Fw"), 404),
     ):
-        async with client.request(method, path, params={"secret": "right"}) as response:
+        async with client.request(method, URL(f"{path}?secret=right", encoded=True)) as response:
             assert response.status == expected, (method, path)
+            assert ("Allow" in response.headers) is (expected == 405)
+
+
+async def test_the_secret_may_be_encoded(start: Start) -> None:
+    client = await start(Secrets(["a b+c/é%41"]))
+    for query in ("secret=a%20b%2Bc%2F%C3%A9%2541", "x=1&secret=a+b%2Bc/%c3%a9%2541&secret=other#part"):
+        async with client.post(URL(f"{PATH}?{query}", encoded=True), data=b'{"event": "x"}') as response:
+            assert response.status == 200, query
 
 
 # --- floods --------------------------------------------------------------------------------------------------
@@ -175,7 +186,7 @@ class Door:
         self.waiting = 0
         monkeypatch.setattr(listener, "_take", self.take)
 
-    async def take(self, request: Request) -> Response:
+    async def take(self, request: BaseRequest) -> Response:
         self._count(1)
         try:
             await self._is_open.wait()
@@ -239,9 +250,9 @@ async def flooded(home: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     """Room for two requests and a mebibyte and a half of bodies."""
     monkeypatch.setattr(webhook_module, "_MOST_REQUESTS", 2)
     monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", BODY_LIMIT_BYTES * 3 // 2)
-    listener = WebhookListener(inbox=home.inbox, secrets=Secrets(["right"], ["key"]), clock=home.clock)
+    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"], ["key"]), clock=home.clock)
     door = Door(listener, monkeypatch)
-    client: Client = TestClient(TestServer(listener.application(PATH)))
+    client: Client = TestClient(RawTestServer(listener.answer))
     await client.start_server()
     yield Flooded(listener, client, door)
     await client.close()

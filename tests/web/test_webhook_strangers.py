@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import RawTestServer
 from structlog.testing import capture_logs
 
 from tests.support import House, house
@@ -34,12 +34,12 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 async def listener(home: House) -> WebhookListener:
-    return WebhookListener(inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    return WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
 
 
 @pytest.fixture
-async def server(listener: WebhookListener) -> AsyncIterator[TestServer]:
-    made = TestServer(listener.application(PATH))
+async def server(listener: WebhookListener) -> AsyncIterator[RawTestServer]:
+    made = RawTestServer(listener.answer)
     async with made:
         yield made
 
@@ -47,7 +47,7 @@ async def server(listener: WebhookListener) -> AsyncIterator[TestServer]:
 class Caller:
     """Somebody at an address of their own."""
 
-    def __init__(self, server: TestServer, address: str = "127.0.0.1") -> None:
+    def __init__(self, server: RawTestServer, address: str = "127.0.0.1") -> None:
         self._server = server
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(local_addr=(address, 0)))
 
@@ -64,7 +64,7 @@ class Caller:
 
 
 async def test_ten_lines_a_minute_and_always_401(
-    home: House, listener: WebhookListener, server: TestServer, monkeypatch: pytest.MonkeyPatch
+    home: House, listener: WebhookListener, server: RawTestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Caller(server) as stranger:
         with capture_logs() as lines:
@@ -82,7 +82,7 @@ async def test_ten_lines_a_minute_and_always_401(
         assert [line["event"] for line in lines] == ["webhook.refused"]
 
 
-async def test_the_right_secret_is_let_in_from_there_all_the_same(home: House, server: TestServer) -> None:
+async def test_the_right_secret_is_let_in_from_there_all_the_same(home: House, server: RawTestServer) -> None:
     """Behind a proxy, Wassenger and every stranger come from one address."""
     async with Caller(server) as proxy:
         for _ in range(20):
@@ -92,7 +92,7 @@ async def test_the_right_secret_is_let_in_from_there_all_the_same(home: House, s
     assert await home.rows("SELECT count(*) FROM events") == [(1,)]
 
 
-async def test_silence_is_for_one_source_only(server: TestServer) -> None:
+async def test_silence_is_for_one_source_only(server: RawTestServer) -> None:
     async with Caller(server) as loud, Caller(server, "127.0.0.2") as other:
         for _ in range(20):
             await loud.post("wrong")
@@ -102,7 +102,7 @@ async def test_silence_is_for_one_source_only(server: TestServer) -> None:
     assert [line["event"] for line in lines] == ["webhook.refused"]
 
 
-async def test_no_secret_at_all_is_a_strike_too(server: TestServer) -> None:
+async def test_no_secret_at_all_is_a_strike_too(server: RawTestServer) -> None:
     async with aiohttp.ClientSession() as session:
         with capture_logs() as lines:
             for _ in range(12):
@@ -115,8 +115,9 @@ async def test_no_secret_at_all_is_a_strike_too(server: TestServer) -> None:
 async def _connected(listener: WebhookListener) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a port that was opened as the daemon opens it."""
     async with AsyncExitStack() as stack:
-        app = listener.application(PATH)
-        address = urlsplit(await listen(stack, app, "127.0.0.1", 0, clock=SystemClock(), most_connections=9))
+        address = urlsplit(
+            await listen(stack, listener.answer, "127.0.0.1", 0, clock=SystemClock(), most_connections=9)
+        )
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         stack.callback(writer.close)
         yield reader, writer
@@ -134,6 +135,19 @@ async def test_a_compressed_body_is_not_unpacked(home: House, listener: WebhookL
         writer.write(_head(len(packed), "Content-Encoding: gzip") + packed)
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
     assert await home.rows("SELECT count(*) FROM events") == [(0,)]
+
+
+async def test_who_asks_before_a_body_is_told_to_go_on(listener: WebhookListener) -> None:
+    """As curl does with a long one."""
+    body = b'{"event": "x"}'
+    async with _connected(listener) as (reader, writer):
+        writer.write(_head(len(body), "Expect: 100-continue"))
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Content-Length: 21\r\n" in answer
+        assert await reader.readexactly(21) == b'{"status": "ignored"}'
 
 
 async def test_who_leaves_in_the_middle_of_a_body_leaves_no_traceback(listener: WebhookListener) -> None:

@@ -14,7 +14,7 @@ import aiosqlite
 
 from wamsg2.model import WamsgError
 from wamsg2.store.schema import SchemaError, migrate, require_ours
-from wamsg2.store.writer import CommitHook, InlineWriter, ThreadWriter, Work, Writer
+from wamsg2.store.writer import CommitHook, GroupWriter, InlineWriter, Work, Writer
 
 T = TypeVar("T")
 #: A connection that only reads.
@@ -107,7 +107,7 @@ def connect(path: Path) -> sqlite3.Connection:
             path,
             timeout=BUSY_TIMEOUT_SECONDS,
             isolation_level=None,
-            check_same_thread=False,  # opened here, then owned by the writer's thread alone
+            check_same_thread=False,  # the event loop uses it and the writer's thread, never at once
             cached_statements=256,
         )
     except OSError as error:
@@ -120,8 +120,6 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16000")
-        # 32 MB of log instead of 4: under load, pages that change with every webhook are copied back less often.
-        connection.execute("PRAGMA wal_autocheckpoint = 8000")
         connection.execute("PRAGMA temp_store = MEMORY")
         # What is deleted is overwritten with zeros: erasing a person must not leave them in unused space.
         connection.execute("PRAGMA secure_delete = ON")
@@ -189,7 +187,7 @@ def _uri_of_file(path: Path) -> str:
 class Store:
     """The database, as services and commands see it: units of work in, queries out.
 
-    As the daemon it holds the instance lock and commits on a thread of its own; as a command it commits inline.
+    As the daemon it holds the instance lock and commits in groups; as a command it commits inline.
     """
 
     def __init__(self, path: Path, writer: Writer, reader: aiosqlite.Connection, lock: InstanceLock | None) -> None:
@@ -201,14 +199,14 @@ class Store:
 
     @classmethod
     async def open(
-        cls, path: Path, *, daemon: bool = False, threaded: bool = False, hook: CommitHook | None = None
+        cls, path: Path, *, daemon: bool = False, grouped: bool = False, hook: CommitHook | None = None
     ) -> Self:
         """Open (and create or migrate) the database.
 
         Args:
             path: the file.
             daemon: take the single-instance lock.
-            threaded: commit in groups on a thread of its own; otherwise inline, one unit per commit.
+            grouped: commit in groups, without keeping the event loop waiting; otherwise inline, one unit per commit.
             hook: called before and after each commit, on the thread that commits; tests end the process there.
 
         Raises:
@@ -219,7 +217,7 @@ class Store:
             lock.acquire()
         try:
             connection = connect(path)
-            writer = ThreadWriter(connection, hook) if threaded else InlineWriter(connection, hook)
+            writer = GroupWriter(connection, hook) if grouped else InlineWriter(connection, hook)
             return cls(path, writer, await open_reader(path), lock)
         except BaseException:
             if lock:
@@ -256,7 +254,7 @@ class Store:
     async def close(self) -> None:
         """Finish what waits, close the file, free the lock."""
         await self.reader.close()
-        self._writer.close()  # last, so that SQLite moves the log into the file and removes it
+        await self._writer.close()  # last, so that SQLite moves the log into the file and removes it
         if self._lock:
             self._lock.release()
 

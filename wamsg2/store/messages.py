@@ -1,7 +1,9 @@
 """Messages: the queue, claims, and what became of each."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from wamsg2.model import (
     CampaignStatus,
@@ -9,7 +11,6 @@ from wamsg2.model import (
     Message,
     Message1,
     MessageStatus,
-    ReceiptStatus,
     Step,
     Unreported,
 )
@@ -19,11 +20,11 @@ from wamsg2.store.writer import Tx
 _MILLISECOND = timedelta(milliseconds=1)
 
 _MESSAGE = """SELECT m.id, m.contact_id, m.campaign_id, m.step, m.status, m.attempt, m.reference, m.attempted_at,
-                     c.opted_out, g.status, c.forgotten_at IS NOT NULL, m.doubts
+                     c.opted_out, g.status, c.forgotten_at IS NOT NULL, m.doubts, m.queue_id, m.wa_id, c.phone_key
               FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id """
 
 
-def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str, int, int] | None) -> Message | None:
+def _message(row: Sequence[Any] | None) -> Message | None:
     if row is None:
         return None
     return Message(
@@ -39,6 +40,9 @@ def _message(row: tuple[int, int, int, int, str, int, str, int | None, int, str,
         CampaignStatus(row[9]),
         bool(row[10]),
         row[11],
+        row[12],
+        row[13],
+        row[14],
     )
 
 
@@ -49,18 +53,22 @@ def by_id(tx: Tx, message_id: int) -> Message | None:
 
 def by_provider_ids(tx: Tx, *, reference: str | None, queue_id: str | None, wa_id: str | None) -> Message | None:
     """The message that any of the three ids names; events put either provider id in either place."""
-    for where, values in (
-        ("m.reference = ? AND (m.attempt > 0 OR m.status = 'uncertain')", (reference,)),
-        ("m.queue_id IN (?, ?)", (queue_id, wa_id)),
-        ("m.wa_id IN (?, ?)", (wa_id, queue_id)),
-    ):
-        if any(values) and (found := _message(tx.execute(f"{_MESSAGE}WHERE {where} LIMIT 1", values).fetchone())):
-            return found
-    return None
+    if not (reference or queue_id or wa_id):
+        return None
+    row = tx.execute(
+        f"""{_MESSAGE}WHERE m.id = coalesce(
+                (SELECT id FROM messages WHERE reference = ?1 AND (attempt > 0 OR doubts > 0)),
+                (SELECT id FROM messages WHERE queue_id IN (?2, ?3) LIMIT 1),
+                (SELECT id FROM messages WHERE wa_id IN (?2, ?3) LIMIT 1))""",  # noqa: S608 - constant
+        (reference, queue_id, wa_id),
+    ).fetchone()
+    return _message(row)
 
 
-def message_1s_of(tx: Tx, contact_id: int) -> list[Message1]:
-    """Every Message 1 of a contact, as the rules of a reply see it."""
+def message_1s_of(tx: Tx, contact_id: int, reply_at: datetime, window: timedelta) -> list[Message1]:
+    """The Message 1s of a contact, as the rules of a reply see them: those that are not certain, and those that went
+    out at most so long before the reply. What a contact got in other years costs nothing.
+    """
     rows = tx.execute(
         """SELECT m.id, m.campaign_id, g.status, g.message_2 IS NOT NULL, m.status,
                   coalesce(m.sent_at, m.attempted_at),
@@ -71,8 +79,8 @@ def message_1s_of(tx: Tx, contact_id: int) -> list[Message1]:
                        THEN g.restored_at END,
                   g.restored_at
            FROM messages m JOIN campaigns g ON g.id = m.campaign_id
-           WHERE m.contact_id = ? AND m.step = 1""",
-        (contact_id,),
+           WHERE m.contact_id = ? AND m.step = 1 AND (m.status IN ('sending', 'uncertain') OR m.sent_at >= ?)""",
+        (contact_id, to_ms(reply_at) - window // _MILLISECOND),
     ).fetchall()
     return [
         Message1(
@@ -118,8 +126,8 @@ def add_message_2(
     doubted_ms = to_ms(now) if status is MessageStatus.UNCERTAIN else None
     cursor = tx.execute(
         """INSERT INTO messages (contact_id, campaign_id, step, status, reason, reference, reply_at, created_at,
-                                 due_at, uncertain_since, look_up_at)
-           VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)
+                                 due_at, uncertain_since, look_up_at, doubts)
+           VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9 IS NOT NULL)
            ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
         (
             contact_id,
@@ -260,14 +268,12 @@ def set_uncertain(tx: Tx, message_id: int, *, reason: str, since: datetime, look
     )
 
 
-def learn_ids(tx: Tx, message_id: int, *, queue_id: str | None, wa_id: str | None) -> tuple[str | None, str | None]:
-    """Fill in the provider's ids where they are not known yet; both as they stand now."""
-    row = tx.execute(
-        """UPDATE messages SET queue_id = coalesce(queue_id, ?), wa_id = coalesce(wa_id, ?) WHERE id = ?
-           RETURNING queue_id, wa_id""",
+def learn_ids(tx: Tx, message_id: int, *, queue_id: str | None, wa_id: str | None) -> None:
+    """Fill in the provider's ids where they are not known yet."""
+    tx.execute(
+        "UPDATE messages SET queue_id = coalesce(queue_id, ?), wa_id = coalesce(wa_id, ?) WHERE id = ?",
         (queue_id, wa_id, message_id),
-    ).fetchone()
-    return row[0], row[1]
+    )
 
 
 def went_out(
@@ -296,22 +302,27 @@ def went_out(
     )
 
 
-def mark_reported(tx: Tx, message_id: int, receipt: ReceiptStatus, at: datetime, reason: str | None) -> None:
-    """Keep when each thing was reported, and the reason of a failure that came too late to count."""
-    match receipt:
-        case ReceiptStatus.SENT:
-            pass
-        case ReceiptStatus.DELIVERED:
-            tx.execute(
-                "UPDATE messages SET delivered_at = coalesce(min(delivered_at, ?1), ?1) WHERE id = ?2",
-                (to_ms(at), message_id),
-            )
-        case ReceiptStatus.READ:
-            tx.execute(
-                "UPDATE messages SET read_at = coalesce(min(read_at, ?1), ?1) WHERE id = ?2", (to_ms(at), message_id)
-            )
-        case ReceiptStatus.FAILED:
-            tx.execute("UPDATE messages SET note = ? WHERE id = ?", (reason, message_id))
+def got_further(
+    tx: Tx,
+    message_id: int,
+    status: MessageStatus,
+    *,
+    delivered_at: datetime | None = None,
+    read_at: datetime | None = None,
+) -> None:
+    """A message that had gone out was delivered or read then; it stays with the earliest time that it is told."""
+    tx.execute(
+        """UPDATE messages SET status = ?1, look_up_at = NULL,
+                  delivered_at = coalesce(min(delivered_at, ?2), ?2, delivered_at),
+                  read_at = coalesce(min(read_at, ?3), ?3, read_at)
+           WHERE id = ?4""",
+        (status.value, to_ms(delivered_at), to_ms(read_at), message_id),
+    )
+
+
+def note_failure(tx: Tx, message_id: int, reason: str | None) -> None:
+    """Keep the reason of a failure that came too late to count."""
+    tx.execute("UPDATE messages SET note = ? WHERE id = ?", (reason, message_id))
 
 
 def set_failed(tx: Tx, message_id: int, reason: str) -> None:
@@ -400,7 +411,7 @@ def doubt_open(tx: Tx, *, after: int, most: int, reason: str, now: datetime) -> 
     ).fetchone()[0]
     changed = tx.execute(
         f"""UPDATE messages SET status = 'uncertain', reason = ?3, uncertain_since = ?4, absent_since = NULL,
-                   look_ups = 0, look_up_at = CASE WHEN step = 2 OR attempt > 0 THEN ?4 END
+                   doubts = max(doubts, 1), look_ups = 0, look_up_at = CASE WHEN step = 2 OR attempt > 0 THEN ?4 END
             WHERE id > ?1 AND id <= ?2 AND {_MAY_HAVE_LEFT}""",  # noqa: S608 - constant
         (after, last, reason, to_ms(now)),
     )

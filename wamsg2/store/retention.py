@@ -104,8 +104,10 @@ def course(tx: Tx, campaign_id: int) -> Course | None:
     """How a campaign stands; None where it is gone."""
     row = tx.execute(
         f"""SELECT status, coalesce(launched_at, created_at),
-                   (SELECT max(sent_at) FROM messages
-                    WHERE campaign_id = g.id AND step = 1 AND status IN ('sent', 'delivered', 'read')),
+                   (SELECT sent_at FROM messages
+                    WHERE campaign_id = g.id AND step = 1 AND sent_at IS NOT NULL
+                      AND status IN ('sent', 'delivered', 'read')
+                    ORDER BY sent_at DESC LIMIT 1),
                    (SELECT coalesce(sum(n), 0) FROM message_counts WHERE campaign_id = g.id AND status IN {_OPEN})
             FROM campaigns g WHERE id = ?""",  # noqa: S608 - a constant
         (campaign_id,),

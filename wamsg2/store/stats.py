@@ -9,10 +9,11 @@ from wamsg2.model import OPEN, CampaignStatus, MessageStatus, Step
 from wamsg2.store.times import from_ms, to_ms
 
 Counts = dict[Step, dict[MessageStatus, int]]
+_NONE = dict.fromkeys(MessageStatus, 0)
 
 
 def _no_messages() -> Counts:
-    return {step: dict.fromkeys(MessageStatus, 0) for step in Step}
+    return {Step.MESSAGE_1: _NONE.copy(), Step.MESSAGE_2: _NONE.copy()}
 
 
 @dataclass(slots=True)
@@ -61,8 +62,10 @@ async def campaigns(reader: aiosqlite.Connection, name: str | None = None) -> li
     rows = await reader.execute_fetchall(
         """SELECT g.id, g.name, g.status, g.created_at, g.launched_at, c.contacts, c.replied, c.interactions,
                   c.opted_out,
-                  (SELECT max(sent_at) FROM messages
-                   WHERE campaign_id = g.id AND step = 1 AND status IN ('sent', 'delivered', 'read'))
+                  (SELECT sent_at FROM messages
+                   WHERE campaign_id = g.id AND step = 1 AND sent_at IS NOT NULL
+                     AND status IN ('sent', 'delivered', 'read')
+                   ORDER BY sent_at DESC LIMIT 1)
            FROM campaigns g JOIN campaign_counts c ON c.campaign_id = g.id
            WHERE ?1 IS NULL OR g.name = ?1 ORDER BY g.id""",
         (name,),
@@ -96,14 +99,16 @@ async def queue(reader: aiosqlite.Connection, now: datetime) -> QueueStats:
 
 async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
     """Counters of the webhook listener that are on disk."""
-    rows = await reader.execute_fetchall("SELECT name, value FROM totals")
-    totals = {str(row[0]): int(row[1]) for row in rows}
-    ((last_ms,),) = await reader.execute_fetchall("SELECT max(received_at) FROM events WHERE source = 'webhook'")
+    rows = await reader.execute_fetchall(
+        """SELECT name, value FROM totals
+           UNION ALL SELECT 'last_ms', max(received_at) FROM events WHERE source = 'webhook'"""
+    )
+    totals = {row[0]: row[1] for row in rows}
     return WebhookStats(
         totals["webhooks_received"] + totals["webhooks_duplicates"],
         totals["webhooks_duplicates"],
         totals["unmatched"],
-        from_ms(last_ms),
+        from_ms(totals["last_ms"]),
         totals["caught_up"],
     )
 

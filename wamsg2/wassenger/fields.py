@@ -3,8 +3,11 @@
 import json
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeAlias
+
+import orjson
 
 from wamsg2 import phone
 
@@ -14,6 +17,7 @@ JsonObject: TypeAlias = dict[str, Json]
 _HALF = re.compile("[\ud800-\udfff]")
 _QUEUE_ID = re.compile(r"[0-9a-f]{24}")
 _CHAT_ID = re.compile(r"[\w.:-]{1,64}@[\w.-]{1,32}", re.ASCII)
+_MOST_BRACKETS = 500
 _MILLISECONDS_FROM = 1e12  # as seconds this would be the year 33658
 
 
@@ -23,8 +27,14 @@ def load(raw: bytes) -> Json:
     Raises:
         ValueError: not UTF-8, not JSON, or nested too deeply.
     """
+    parsed: Json
+    # What is deeper than the standard library reads could not be written again either.
+    if raw.count(b"[") + raw.count(b"{") < _MOST_BRACKETS:
+        with suppress(ValueError):  # the standard library takes more: a byte order mark, half surrogates, NaN
+            parsed = orjson.loads(raw)
+            return parsed
     try:
-        parsed: Json = json.loads(raw.decode("utf-8-sig"))
+        parsed = json.loads(raw.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return parsed
@@ -37,21 +47,27 @@ def obj(value: Json) -> JsonObject:
 
 def text(value: Json) -> str | None:
     """A non-empty string without surrounding space; whole numbers count. Half surrogates become U+FFFD."""
+    if isinstance(value, str):
+        return (value if value.isascii() else _HALF.sub("\ufffd", value)).strip() or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 10**18 else None
-    if not isinstance(value, str):
-        return None
-    return _HALF.sub("\ufffd", value).strip() or None
+    return None
 
 
 def first(*values: Json) -> str | None:
     """The first of the values that is text."""
-    return next((found for value in values if (found := text(value))), None)
+    for value in values:
+        if found := text(value):
+            return found
+    return None
 
 
 def moment(*values: Json) -> datetime | None:
     """The first of the values that is a time: epoch seconds, epoch milliseconds, or ISO 8601."""
-    return next((found for value in values if (found := _moment(value))), None)
+    for value in values:
+        if value is not None and (found := _moment(value)):
+            return found
+    return None
 
 
 def _moment(value: Json) -> datetime | None:
@@ -90,11 +106,16 @@ def is_queue_id(value: str) -> bool:
 
 def chat_ids(*values: Json) -> tuple[str, ...]:
     """The values that are WhatsApp chat ids (``…@…``), each once, with one name for the two personal servers."""
-    found = (text(value) for value in values)
-    ids = (i.lower().replace("@s.whatsapp.net", "@c.us") for i in found if i and _CHAT_ID.fullmatch(i))
-    return tuple(dict.fromkeys(ids))
+    found: dict[str, None] = {}
+    for value in values:
+        if isinstance(value, str) and "@" in value and (chat_id := text(value)) and _CHAT_ID.fullmatch(chat_id):
+            found[chat_id.lower().replace("@s.whatsapp.net", "@c.us")] = None
+    return tuple(found)
 
 
 def phone_number(*values: Json) -> str | None:
     """The first of the values that is a phone number, as E.164; a chat id is not one."""
-    return next((e164 for value in values if (found := text(value)) and (e164 := phone.from_digits(found))), None)
+    for value in values:
+        if (found := text(value)) and (e164 := phone.from_digits(found)):
+            return e164
+    return None

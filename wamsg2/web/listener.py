@@ -4,18 +4,22 @@ aiohttp has no limit for either: a client that never ends its headers would keep
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import cast
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler
 
 from wamsg2.clock import Clock
 from wamsg2.model import WamsgError
 
 log = structlog.get_logger()
+
+#: Answers whatever comes to a port, routes and all.
+Answer: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 #: From the connection, or from the first byte of a later request, to the end of the request's headers.
 HEADERS_SECONDS = 10.0
@@ -24,6 +28,7 @@ KEEP_ALIVE_SECONDS = 75.0
 #: A newcomer takes the place of one that has waited this long; of no younger one, or a burst would eat itself.
 _EVICTABLE_SECONDS = 1.0
 _SWEEP_SECONDS = 1.0
+_SHUTDOWN_SECONDS = 5.0
 
 
 class ListenError(WamsgError):
@@ -123,7 +128,9 @@ class Door:
             self._inside.pop(connection.transport, None)
 
     @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(
+        self, request: web.BaseRequest, handler: Callable[[Any], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         """Who is being answered is not idle, however long it takes; the handlers have limits of their own."""
         connection = self._inside.get(request.transport) if request.transport else None
         if connection is None:
@@ -163,7 +170,7 @@ class Door:
 class _GuardedSite(web.BaseSite):
     """A `TCPSite` whose connections come through a door."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, door: Door) -> None:
+    def __init__(self, runner: web.BaseRunner, host: str, port: int, door: Door) -> None:
         super().__init__(runner, backlog=1024)
         self._host = host
         self._port = port
@@ -182,25 +189,40 @@ class _GuardedSite(web.BaseSite):
         )
 
 
+def _runner(served: web.Application | Answer, door: Door) -> web.BaseRunner:
+    options: dict[str, Any] = {
+        "access_log": None,
+        # Or a stranger's zeros would keep us busy a thousand times as long as the network.
+        "auto_decompress": False,
+        "keepalive_timeout": KEEP_ALIVE_SECONDS,
+        "logger": _RequestLog(),
+    }
+    if isinstance(served, web.Application):
+        served.middlewares.insert(0, door.middleware)
+        return web.AppRunner(served, shutdown_timeout=_SHUTDOWN_SECONDS, **options)
+    server = web.Server(partial(door.middleware, handler=served), **options)
+    return web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS)
+
+
 async def listen(
-    stack: AsyncExitStack, app: web.Application, host: str, port: int, *, clock: Clock, most_connections: int
+    stack: AsyncExitStack,
+    served: web.Application | Answer,
+    host: str,
+    port: int,
+    *,
+    clock: Clock,
+    most_connections: int,
 ) -> str:
-    """Serve an application until the stack closes; its address, ``http://HOST:PORT``.
+    """Serve until the stack closes; the address, ``http://HOST:PORT``.
+
+    An application has routes and middlewares, for which every request pays (a fifth of a webhook's HTTP).
 
     Raises:
         ListenError: the port cannot be opened.
     """
     door = Door(most_connections, clock)
     stack.callback(door.close)
-    app.middlewares.insert(0, door.middleware)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,  # or a stranger's zeros would keep us busy a thousand times as long as the network
-        keepalive_timeout=KEEP_ALIVE_SECONDS,
-        logger=_RequestLog(),
-        shutdown_timeout=5.0,
-    )
+    runner = _runner(served, door)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
@@ -20,7 +21,7 @@ from wamsg2.web.strikes import Strikes
 
 log = structlog.get_logger()
 
-BODY_LIMIT_BYTES = 1024 * 1024
+BODY_LIMIT_BYTES = 1024 * 1024  #: as of any request that aiohttp hands out
 _BODY_SECONDS = 10.0  #: Wassenger gives up on a webhook after as long.
 _RETRY_AFTER_SECONDS = 5
 #: So much may be under way, from the first byte of a body to its commit; more is sent away, and comes again.
@@ -40,9 +41,17 @@ class Secrets:
 
 
 class WebhookListener:
-    """The handlers of the public listener, and the count of what they refused."""
+    """Answers on the public listener, and counts what it refused.
 
-    def __init__(self, *, inbox: Inbox, secrets: Secrets, clock: Clock) -> None:
+    Args:
+        path: of the webhook.
+        inbox: takes them in.
+        secrets: who may post.
+        clock: for strikes.
+    """
+
+    def __init__(self, *, path: str, inbox: Inbox, secrets: Secrets, clock: Clock) -> None:
+        self._path = path
         self._inbox = inbox
         self._clock = clock
         self._secrets = secrets
@@ -52,42 +61,41 @@ class WebhookListener:
         self.refused = 0
         self.healthy = True
 
-    def application(self, path: str) -> web.Application:
-        """The aiohttp application with its two routes."""
-        app = web.Application(client_max_size=BODY_LIMIT_BYTES)
-        app.router.add_post(path, self.receive)
-        app.router.add_get("/healthz", self.healthz)
-        return app
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Whatever comes to the public port."""
+        match request.rel_url.path_safe, request.method:
+            case self._path, "POST":
+                return await self.receive(request)
+            case "/healthz", "GET" | "HEAD":
+                return health(ok=self.healthy)
+            case self._path, _:
+                return web.Response(status=405, headers={"Allow": "POST"})
+            case "/healthz", _:
+                return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+            case _:
+                return web.Response(status=404)
 
-    async def receive(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.BaseRequest) -> web.Response:
         """One webhook: checked before it is read, stored before it is answered."""
-        given = (request.query.get(signature.SECRET_QUERY_KEY), request.headers.get(signature.SECRET_HEADER))
+        given = (_secret_in(request.raw_path), request.headers.get(signature.SECRET_HEADER))
         if not any(signature.secret_matches(secret, self._secrets.secrets) for secret in given if secret):
             return self._refuse_stranger(request.remote or "unknown")
-        with self._admit(request) as admitted:
-            return await self._take(request) if admitted else self._postpone("too many webhooks at once")
-
-    @contextmanager
-    def _admit(self, request: web.Request) -> Iterator[bool]:
-        """Count a request and its body in, if there is room; a body of unknown length counts as the longest."""
-        size_bytes = (
-            BODY_LIMIT_BYTES if request.content_length is None else min(request.content_length, BODY_LIMIT_BYTES)
-        )
+        # A body of unknown length counts as the longest.
+        length = request.content_length
+        size_bytes = BODY_LIMIT_BYTES if length is None else min(length, BODY_LIMIT_BYTES)
         if self._requests >= _MOST_REQUESTS or self._body_bytes + size_bytes > _MOST_BODY_BYTES:
-            yield False
-            return
+            return self._postpone("too many webhooks at once")
         self._requests += 1
         self._body_bytes += size_bytes
         try:
-            yield True
+            return await self._take(request)
         finally:
             self._requests -= 1
             self._body_bytes -= size_bytes
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _take(self, request: web.BaseRequest) -> web.Response:
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.read()
+            body = await _body_of(request)
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(413, "body over 1 MiB")
         except TimeoutError:
@@ -131,9 +139,21 @@ class WebhookListener:
         response.force_close()  # a body may be left unread on this connection
         return response
 
-    async def healthz(self, _request: web.Request) -> web.Response:
-        """200 while events are taken, 503 otherwise."""
-        return health(ok=self.healthy)
+
+@lru_cache(maxsize=64)  # Wassenger writes the same one every time
+def _secret_in(target: str) -> str | None:
+    query = parse_qsl(target.partition("#")[0].partition("?")[2], keep_blank_values=True)
+    return next((value for name, value in query if name == signature.SECRET_QUERY_KEY), None)
+
+
+async def _body_of(request: web.BaseRequest) -> bytes:
+    if request.content.is_eof():  # most are there at once: a timer would cost as much as the signature
+        return await request.read()
+    async with asyncio.timeout(_BODY_SECONDS):
+        if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer has not begun
+        return await request.read()
 
 
 def health(*, ok: bool) -> web.Response:

@@ -44,9 +44,7 @@ def identify(tx: Tx, sender: Sender, quoted_id: str | None) -> Contact | None:
     return next(filter(None, (contacts.by_phone_key(tx, phone.key(number)) for number in numbers)), None)
 
 
-def learn(tx: Tx, contact: Contact, sender: Sender) -> list[str]:
+def learn(tx: Tx, contact_id: int, phone_key: str, sender: Sender) -> list[str]:
     """Remember the sender's chat ids that cannot be derived from the contact's number; those that were new."""
-    underived = (
-        c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != contact.phone_key
-    )
-    return contacts.learn_chat_ids(tx, contact.id, underived)
+    underived = (c for c in sender.chat_ids if (number := phone_of_chat(c)) is None or phone.key(number) != phone_key)
+    return contacts.learn_chat_ids(tx, contact_id, underived)

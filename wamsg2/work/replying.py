@@ -42,7 +42,8 @@ def answer(
 ) -> Sequence[Decision]:
     """Decide a reply and do what follows; the decisions as they stand, at least one."""
     quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
-    decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
+    message_1s = messages.message_1s_of(tx, contact.id, reply.reply_at, policy.window)
+    decisions = rules.decide_reply(reply.reply_at, quoted, message_1s, policy)
     consent = rules.consent_word(reply.text)
     if consent is not None:
         outcome = _change_consent(tx, contact, consent, reply.written_at, signals)
@@ -102,7 +103,8 @@ def decide_waiting(tx: Tx, message_1: Message, policy: Policy, now: datetime) ->
             return
         reply = Reply("", waiting.quoted_id, waiting.reply_at, waiting.reply_at, waiting.received_at)
         quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
-        decisions = rules.decide_reply(reply.reply_at, quoted, messages.message_1s_of(tx, contact.id), policy)
+        message_1s = messages.message_1s_of(tx, contact.id, reply.reply_at, policy.window)
+        decisions = rules.decide_reply(reply.reply_at, quoted, message_1s, policy)
         # Where every open campaign is answered, the others have decided about this reply on their own.
         own = [d for d in decisions if d.message_1_id == message_1.id]
         if own or policy.overlap is Overlap.ALL:
@@ -151,7 +153,7 @@ def meet(tx: Tx, contact: Contact, sender: Sender, *, policy: Policy, now: datet
     Returns:
         The contact as it stands then: one of those words may have been a STOP.
     """
-    learned = people.learn(tx, contact, sender)
+    learned = people.learn(tx, contact.id, contact.phone_key, sender)
     return decide_unmatched(tx, contact, learned, policy=policy, now=now, signals=signals)
 
 

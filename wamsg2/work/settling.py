@@ -35,7 +35,7 @@ from wamsg2.model import (
 )
 from wamsg2.store import contacts, events, messages, notes
 from wamsg2.store.writer import Tx
-from wamsg2.work import catching_up, forgetting, replying
+from wamsg2.work import catching_up, forgetting, people, replying
 from wamsg2.work.signals import NO_SIGNALS, Signals
 
 
@@ -176,41 +176,58 @@ def receive_receipt(
         events.keep_receipt(tx, receipt, now)
         return None
     report(tx, message, receipt, now=now, policy=policy, signals=signals)
-    settled_status(tx, message, policy, now)
+    if message.status in UNSETTLED:
+        settled_status(tx, message, policy, now)
     return message
 
 
 def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy: Policy, signals: Signals) -> None:
     """Take in a proof of acceptance, and every kept receipt that its ids bring to light."""
     receipts = [receipt]
-    status = message.status
     while receipts:
         next_receipt = receipts.pop(0)
         if message.contact_forgotten:
             next_receipt = forgetting.take_person_out(tx, message.contact_id, next_receipt, now)
-        queue_id, wa_id = messages.learn_ids(tx, message.id, queue_id=next_receipt.queue_id, wa_id=next_receipt.wa_id)
-        status = _advance(tx, replace(message, status=status), next_receipt, now)
+        ids = (message.queue_id or next_receipt.queue_id, message.wa_id or next_receipt.wa_id)
+        is_news = ids != (message.queue_id, message.wa_id) or message.status not in WENT_OUT
+        if is_news:
+            messages.learn_ids(tx, message.id, queue_id=ids[0], wa_id=ids[1])
+        status = _advance(tx, message, next_receipt, now)
         # After the status: what was written from an id that is learned here may answer this very message.
-        if next_receipt.recipient.chat_ids and (contact := contacts.by_id(tx, message.contact_id)):
-            replying.meet(tx, contact, next_receipt.recipient, policy=policy, now=now, signals=signals)
-        receipts += events.take_receipts(tx, reference=message.reference, queue_id=queue_id, wa_id=wa_id)
+        learned = people.learn(tx, message.contact_id, message.contact_phone_key, next_receipt.recipient)
+        if learned and (contact := contacts.by_id(tx, message.contact_id)):
+            replying.decide_unmatched(tx, contact, learned, policy=policy, now=now, signals=signals)
+        if is_news:  # whatever was kept can name it only by what was not known of it before
+            receipts += events.take_receipts(tx, reference=message.reference, queue_id=ids[0], wa_id=ids[1])
+        message = replace(message, status=status, queue_id=ids[0], wa_id=ids[1])
 
 
 def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> MessageStatus:
     status = rules.advance(message.status, receipt.status)
     sent_at = rules.provider_sent_time(receipt.status, receipt.occurred_at, message.attempted_at, now)
+    at = _occurred(receipt, now)
     if status is MessageStatus.FAILED and status is not message.status:
         reason = receipt.reason or "reported as failed"
         messages.set_failed(tx, message.id, reason)
-        notes.add(tx, message.id, _occurred(receipt, now), f"failed: {reason}")
+        notes.add(tx, message.id, at, f"failed: {reason}")
         return status
-    if receipt.status is ReceiptStatus.FAILED and status is not MessageStatus.FAILED:
-        too_late = f"reported as failed, too late to count: {receipt.reason or 'no reason given'}"
-        notes.add(tx, message.id, _occurred(receipt, now), too_late)
-    if status is not message.status or (sent_at and status in WENT_OUT | {MessageStatus.FAILED}):
+    if (message.status not in WENT_OUT and status is not message.status) or sent_at is not None:
         ask_at = now + rules.ASK_AFTER if status is MessageStatus.SENT else None
         messages.went_out(tx, message.id, status, provider_sent_at=sent_at, ask_at=ask_at, now=now)
-    messages.mark_reported(tx, message.id, receipt.status, _occurred(receipt, now), receipt.reason)
+    match receipt.status:
+        case ReceiptStatus.SENT:
+            pass
+        case ReceiptStatus.DELIVERED:
+            messages.got_further(tx, message.id, status, delivered_at=at)
+        case ReceiptStatus.READ:
+            messages.got_further(tx, message.id, status, read_at=at)
+        case ReceiptStatus.FAILED:
+            messages.note_failure(tx, message.id, receipt.reason)
+            if status is not MessageStatus.FAILED:
+                too_late = f"reported as failed, too late to count: {receipt.reason or 'no reason given'}"
+                notes.add(tx, message.id, at, too_late)
+        case _:
+            assert_never(receipt.status)
     return status
 
 

@@ -76,6 +76,7 @@ CREATE TABLE messages (
     CHECK ((step = 2) = (reply_at IS NOT NULL)),
     CHECK (status NOT IN ('sent', 'delivered', 'read') OR sent_at IS NOT NULL),
     CHECK (status <> 'sending' OR (attempted_at IS NOT NULL AND attempt > 0 AND text IS NOT NULL)),
+    CHECK (status <> 'uncertain' OR doubts > 0),
     -- Uncertain without an attempt: sent, if at all, by the daemon before a restore. A Message 1 of these without a
     -- time is looked up when nothing else is due.
     CHECK (status <> 'uncertain' OR attempt = 0 OR (attempted_at IS NOT NULL AND text IS NOT NULL)),
@@ -90,11 +91,11 @@ CREATE INDEX messages_sending ON messages (id) WHERE status = 'sending';
 CREATE INDEX messages_uncertain ON messages (look_up_at) WHERE status = 'uncertain';
 CREATE INDEX messages_unreported ON messages (look_up_at) WHERE status = 'sent' AND look_up_at IS NOT NULL;
 -- Of messages that the provider may know: a launch would spend most of its time on these, as they are in no order.
-CREATE UNIQUE INDEX messages_reference ON messages (reference) WHERE attempt > 0 OR status = 'uncertain';
+-- Without the status, or every receipt would take its entry out and put it back.
+CREATE UNIQUE INDEX messages_reference ON messages (reference) WHERE attempt > 0 OR doubts > 0;
 CREATE INDEX messages_queue_id ON messages (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX messages_wa_id ON messages (wa_id) WHERE wa_id IS NOT NULL;
-CREATE INDEX messages_window ON messages (campaign_id, sent_at)
-WHERE step = 1 AND status IN ('sent', 'delivered', 'read');
+CREATE INDEX messages_window ON messages (campaign_id, sent_at) WHERE step = 1 AND sent_at IS NOT NULL;
 
 -- What happened to a message off the ordinary way: deferrals, doubts, look-ups, a person's word.
 CREATE TABLE message_notes (
