@@ -1,5 +1,6 @@
 """Phone numbers: what people type, one key for all national spellings, what the provider calls a number."""
 
+import phonenumbers
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -206,3 +207,44 @@ def test_from_digits_never_raises(text: str) -> None:
 @given(numbers)
 def test_from_digits_knows_a_number_with_and_without_plus(number: str) -> None:
     assert phone.from_digits(number) == phone.from_digits(number[1:]) == number
+
+
+# --- the short way ----------------------------------------------------------------------------------------------
+
+
+EXAMPLES = sorted(
+    {
+        phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+        for region in phonenumbers.SUPPORTED_REGIONS
+        for kind in phonenumbers.PhoneNumberType.values()
+        if (example := phonenumbers.example_number_for_type(region, kind))
+    }
+)
+
+
+def parsed(text: str) -> str | None:
+    try:
+        return phone.parse(text)
+    except PhoneError:
+        return None
+
+
+@law
+@given(st.sampled_from(EXAMPLES), st.integers(1, 12), st.text("0123456789", max_size=3))
+def test_the_short_way_leads_where_the_long_one_does(example: str, at: int, put: str) -> None:
+    """Of every country, with digits put over some: numbers with a trunk prefix, too long, of another kind."""
+    text = example[:at] + put + example[at + len(put) :]
+    short = parsed(text)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(phone, "_plain", lambda _: None)
+        assert parsed(text) == short
+
+
+@law
+@given(st.sampled_from(EXAMPLES), st.integers(1, 5), st.text("0123456789", min_size=1, max_size=2))
+def test_so_it_does_with_digits_between(example: str, at: int, put: str) -> None:
+    text = example[:at] + put + example[at:]
+    short = parsed(text)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(phone, "_plain", lambda _: None)
+        assert parsed(text) == short

@@ -2,9 +2,11 @@
 
 import asyncio
 import csv
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -16,7 +18,7 @@ from wamsg2.store import campaigns as rows
 from wamsg2.store.database import Store
 from wamsg2.store.writer import Work
 from wamsg2.work import campaigning
-from wamsg2.work.campaigning import CHUNK_ROWS, CampaignError, Row, RowResult
+from wamsg2.work.campaigning import CampaignError, Row
 
 T = TypeVar("T")
 
@@ -42,6 +44,22 @@ class ImportReport:
     present: list[int] = field(default_factory=list)  #: rows whose contact was in the campaign already
     repeated: list[tuple[int, int]] = field(default_factory=list)  #: rows that repeat an earlier row's number
     refused: list[Refused] = field(default_factory=list)
+
+
+class _FirstRows:
+    """In which row of a file each contact stood first: four bytes for each contact of the database."""
+
+    def __init__(self) -> None:
+        self._rows = array("I")
+
+    def set(self, contact_id: int, row: int) -> int:
+        """Remember a contact's row, unless they had one: that one, or 0."""
+        if contact_id >= (length := len(self._rows)):
+            self._rows.extend(repeat(0, max(contact_id + 1, 2 * length) - length))
+        first_row = self._rows[contact_id]
+        if not first_row:
+            self._rows[contact_id] = row
+        return first_row
 
 
 class Campaigns:
@@ -75,33 +93,25 @@ class Campaigns:
         The file is UTF-8 (with or without BOM), separated by ``,`` or ``;``, with a header that has ``phone``.
         """
         campaign = await self._store.write(partial(campaigning.find_for, name=name, action="import"))
-        report = ImportReport()
-        chunk: list[Row] = []
-        for row in self._rows(campaign, file, report):
-            chunk.append(row)
-            if len(chunk) == CHUNK_ROWS:
-                await self._add(name, chunk, report)
-                chunk = []
-        if chunk:
-            await self._add(name, chunk, report)
+        report, first_rows = ImportReport(), _FirstRows()
+        rows = self._rows(campaign, file, report)
+        while chunk := list(islice(rows, campaigning.CHUNK_ROWS)):
+            unit = partial(campaigning.add_rows, name=name, rows=chunk, now=self._clock.now())
+            for row, joined in zip(chunk, await self._write_some(unit), strict=True):
+                if joined is None:
+                    report.refused.append(Refused(row.number, "phone", "was forgotten"))
+                elif first_row := first_rows.set(joined.contact_id, row.number):
+                    report.repeated.append((row.number, first_row))
+                elif joined.is_new:
+                    report.added += 1
+                else:
+                    report.present.append(row.number)
         report.refused.sort(key=lambda refused: refused.row)
         return report
-
-    async def _add(self, name: str, chunk: list[Row], report: ImportReport) -> None:
-        unit = partial(campaigning.add_rows, name=name, rows=chunk, now=self._clock.now())
-        for row, result in zip(chunk, await self._write_some(unit), strict=True):
-            match result:
-                case RowResult.ADDED:
-                    report.added += 1
-                case RowResult.PRESENT:
-                    report.present.append(row.number)
-                case RowResult.FORGOTTEN:
-                    report.refused.append(Refused(row.number, "phone", "was forgotten"))
 
     def _rows(self, campaign: Campaign, file: Path, report: ImportReport) -> Iterator[Row]:
         """The rows that can be taken; the others go into the report."""
         needed = template.variables(campaign.message_1 + (campaign.message_2 or ""))
-        first_rows: dict[str, int] = {}
         for number, record in _records(file, needed):
             if isinstance(record, Refused):
                 report.refused.append(record)
@@ -115,12 +125,7 @@ class Campaigns:
             if refusal := _refusal(campaign, number, record, needed):
                 report.refused.append(refusal)
                 continue
-            key = phone.key(number_e164)
-            first_row = first_rows.setdefault(key, number)
-            if first_row != number:
-                report.repeated.append((number, first_row))
-                continue
-            yield Row(number, number_e164, key, record)
+            yield Row(number, number_e164, phone.key(number_e164), record)
 
     async def launch(self, name: str) -> None:
         """Create a Message 1 for every contact, then set the campaign running."""

@@ -13,8 +13,8 @@ _ARGENTINA = re.compile(r"\+549(\d{10})")
 # A ninth digit in front of 2-5 is part of a newer number: without it, it would be somebody's landline.
 _BRAZIL = re.compile(r"\+55(\d{2})9([016-9]\d{7})")
 _WRITTEN = re.compile(r"[\s+\d().\-\u2010-\u2015\uff0b]*")  # no letters: a keypad would make 6 of an O
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
-_DIGITS = re.compile(r"\+?\d{7,15}")
+_PLAIN = re.compile(r"\+[1-9]\d{7,14}", re.ASCII)
+_DIGITS = re.compile(r"\+?([1-9]\d{6,14})", re.ASCII)
 
 
 class PhoneError(ValueError):
@@ -31,6 +31,8 @@ def parse(text: str, default_country: str = "") -> str:
     Raises:
         PhoneError: not a valid number.
     """
+    if (plain := _plain(text)) is not None and phonenumbers.is_valid_number(plain):
+        return text
     if not _WRITTEN.fullmatch(text):
         raise PhoneError("not a phone number")
     try:
@@ -67,11 +69,22 @@ def spellings(phone_key: str) -> tuple[str, ...]:
 
 def from_digits(text: str) -> str | None:
     """E.164 from what the provider calls a number (``34600000001``, ``+34600000001``), or None."""
-    compact = text.strip()
-    if not _DIGITS.fullmatch(compact) or not compact.isascii():
+    match = _DIGITS.fullmatch(text.strip())
+    return "+" + match[1] if match else None
+
+
+def _plain(text: str) -> phonenumbers.PhoneNumber | None:
+    """The number where it is written as we write it: most are, and the library takes thrice as long to read them.
+
+    Not with a zero behind the country code: that may belong to the number (Italy) or not.
+    """
+    if not _PLAIN.fullmatch(text):
         return None
-    e164 = "+" + compact.lstrip("+")
-    return e164 if _E164.fullmatch(e164) else None
+    for end in (2, 3, 4):  # no code begins with another
+        code, national = int(text[1:end]), text[end:]
+        if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            return None if national[0] == "0" else phonenumbers.PhoneNumber(code, int(national))
+    return None
 
 
 def _is_valid(e164: str) -> bool:

@@ -13,7 +13,18 @@ import aiosqlite
 import pytest
 
 from tests.support import START, memory
-from wamsg2.model import Decision, EventResult, EventSource, Policy, Receipt, ReceiptStatus, ReplyOutcome
+from wamsg2.model import (
+    Campaign,
+    CampaignStatus,
+    Decision,
+    EventResult,
+    EventSource,
+    MessageStatus,
+    Policy,
+    Receipt,
+    ReceiptStatus,
+    ReplyOutcome,
+)
 from wamsg2.store import campaigns, contacts, events, interactions, marks, messages, stats
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
@@ -39,11 +50,11 @@ def connection() -> Iterator[sqlite3.Connection]:
     made.execute("INSERT INTO recipients (campaign_id, contact_id, variables) SELECT 1, id, '{}' FROM contacts")
     made.execute(
         """INSERT INTO messages (contact_id, campaign_id, step, status, reference, created_at, due_at, sent_at,
-                                 queue_id, wa_id, reason, attempt, attempted_at, text, look_up_at)
+                                 queue_id, wa_id, reason, attempt, attempted_at, text, look_up_at, doubts)
            SELECT c.id, g.id, 1, CASE c.id % 9 WHEN 0 THEN 'uncertain' WHEN 1 THEN 'sending' WHEN 2 THEN 'queued'
                                  ELSE 'sent' END,
                   'w2-' || c.id || '-' || g.id, 0, 0, c.id, 'q' || c.id || g.id, 'w' || c.id || g.id, 'x', 1, 1, 'Hi',
-                  CASE c.id % 9 WHEN 0 THEN 1 WHEN 1 THEN NULL WHEN 2 THEN NULL ELSE c.id END
+                  CASE c.id % 9 WHEN 0 THEN 1 WHEN 1 THEN NULL WHEN 2 THEN NULL ELSE c.id END, c.id % 9 = 0
            FROM contacts c, campaigns g"""
     )
     made.execute(
@@ -99,6 +110,12 @@ def add_event(tx: Tx, source: EventSource) -> int | None:
 
 RECEIPT = Receipt(ReceiptStatus.READ, None, "q5001", "w5001", START)
 REPLY = Interaction(5, 5, "text", "yes", "w", None, None, "5@lid", START, START, START)
+CAMPAIGN = Campaign(1, "c1", "k", CampaignStatus.DRAFT, "Hi", "More")
+STARTS: dict[str, Any] = {
+    "start": (MessageStatus.QUEUED, None),
+    "start_opted_out": (MessageStatus.CANCELLED, "contact opted out"),
+    "now": START,
+}
 HOT: dict[str, Callable[[Tx], object]] = {
     "next_in_line": lambda tx: messages.next_in_line(tx, START),
     "next_in_line, nothing due": lambda tx: messages.next_in_line(tx, START - timedelta(days=99_999)),
@@ -110,7 +127,7 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "find nobody": lambda tx: contacts.find(tx, provider_id=None, chat_ids=["y"], phone_key=None),
     "by_phone_key": lambda tx: contacts.by_phone_key(tx, "+34600000005"),
     "learn_chat_ids": lambda tx: contacts.learn_chat_ids(tx, 5, ["5@lid", "new@lid"]),
-    "message_1s_of": lambda tx: messages.message_1s_of(tx, 5),
+    "message_1s_of": lambda tx: messages.message_1s_of(tx, 5, START, timedelta(days=1)),
     "message_1_id": lambda tx: messages.message_1_id(tx, 5, "w51"),
     "take_receipts": lambda tx: events.take_receipts(tx, reference="r5", queue_id="x6", wa_id="y7"),
     "receive_receipt": lambda tx: settling.receive_receipt(tx, RECEIPT, now=START, policy=Policy()),
@@ -134,6 +151,7 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "recover": lambda tx: settling.recover(tx, START, Policy()),
     "resume": lambda tx: campaigns.cancel_stale_message_2s(tx, 1, START, "old"),
     "cancel_queued": lambda tx: campaigns.cancel_queued(tx, 1, "cancelled", 500),
+    "prepare_launch": lambda tx: campaigns.add_message_1s(tx, CAMPAIGN, after_contact_id=5, most=9, **STARTS),
     "add_rows": lambda tx: campaigning.add_rows(tx, "c1", [campaigning.Row(2, "+349", "+349", {})], START),
     "count_recipients": lambda tx: campaigns.count_recipients(tx, 1),
 }

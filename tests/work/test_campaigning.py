@@ -8,7 +8,7 @@ import pytest
 from tests.support import START, House, house, inbound
 from wamsg2.model import Accepted
 from wamsg2.work import campaigning
-from wamsg2.work.campaigning import CampaignError, Row, RowResult
+from wamsg2.work.campaigning import CampaignError, Joined, Row
 
 ONE, TWO, THREE = "+34600000001", "+34600000002", "+34600000003"
 
@@ -19,14 +19,18 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield made
 
 
-async def add(home: House, *phones: str, name: str = "spring") -> list[RowResult]:
+async def add(home: House, *phones: str, name: str = "spring") -> list[Joined | None]:
     rows = [Row(n, p, p, {}) for n, p in enumerate(phones, start=2)]
     return await home.store.write(lambda tx: campaigning.add_rows(tx, name, rows, home.clock.now()))
 
 
 async def test_rows_are_added_once(home: House) -> None:
     await home.campaign(ONE, launch=False)
-    assert await add(home, ONE, TWO, TWO) == [RowResult.PRESENT, RowResult.ADDED, RowResult.PRESENT]
+    assert await add(home, ONE, TWO, TWO) == [
+        Joined(1, is_new=False),
+        Joined(2, is_new=True),
+        Joined(2, is_new=False),
+    ]
     assert await home.rows("SELECT contacts FROM campaign_counts") == [(2,)]
 
 

@@ -1,13 +1,17 @@
 """Campaigns and their recipients."""
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeAlias
+
+import orjson
 
 from wamsg2.model import Campaign, CampaignStatus, MessageStatus, Step
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
+
+#: Status and reason of a new message.
+Start: TypeAlias = tuple[MessageStatus, str | None]
 
 
 def _campaign(row: tuple[int, str, str, str, str, str | None, int | None]) -> Campaign:
@@ -68,52 +72,68 @@ def add_recipient(tx: Tx, campaign_id: int, contact_id: int, variables: Mapping[
     cursor = tx.execute(
         """INSERT INTO recipients (campaign_id, contact_id, variables) VALUES (?, ?, ?)
            ON CONFLICT (campaign_id, contact_id) DO NOTHING""",
-        (campaign_id, contact_id, json.dumps(variables, ensure_ascii=False, separators=(",", ":"))),
+        (campaign_id, contact_id, orjson.dumps(variables).decode()),
     )
     return cursor.rowcount == 1
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A contact in a campaign, as far as making messages needs it."""
+def add_message_1s(
+    tx: Tx,
+    campaign: Campaign,
+    *,
+    after_contact_id: int,
+    most: int,
+    start: Start,
+    start_opted_out: Start,
+    now: datetime,
+) -> int | None:
+    """Create the Message 1 of some recipients, in order from behind a contact id; those that exist stay as they are.
 
-    contact_id: int
-    phone_key: str
-    opted_out: bool
+    In one statement, which takes a third of the time of one for each row.
 
+    Args:
+        tx: the open transaction.
+        campaign: the recipients'.
+        after_contact_id: the last one's of the call before.
+        most: recipients.
+        start: where a message begins, and why (`rules.first_status`).
+        start_opted_out: the same for a contact who opted out.
+        now: time of this unit.
 
-def recipients_after(tx: Tx, campaign_id: int, contact_id: int, most: int) -> list[Recipient]:
-    """Recipients in order of contact id, from behind `contact_id`."""
-    rows = tx.execute(
-        """SELECT r.contact_id, c.phone_key, c.opted_out FROM recipients r JOIN contacts c ON c.id = r.contact_id
-           WHERE r.campaign_id = ? AND r.contact_id > ? ORDER BY r.contact_id LIMIT ?""",
-        (campaign_id, contact_id, most),
-    ).fetchall()
-    return [Recipient(row[0], row[1], bool(row[2])) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage1:
-    """A Message 1 to be; see `rules.first_status`."""
-
-    contact_id: int
-    reference: str
-    status: MessageStatus
-    reason: str | None
-
-
-def add_message_1s(tx: Tx, campaign_id: int, new: Iterable[NewMessage1], now: datetime) -> None:
-    """Create Message 1 rows; those that exist stay as they are."""
-    tx.executemany(
+    Returns:
+        The last one's contact id; None where there are no more recipients.
+    """
+    last: int | None = tx.execute(
+        """SELECT max(contact_id) FROM (SELECT contact_id FROM recipients WHERE campaign_id = ? AND contact_id > ?
+                                        ORDER BY contact_id LIMIT ?)""",
+        (campaign.id, after_contact_id, most),
+    ).fetchone()[0]
+    if last is None:
+        return None
+    tx.execute(
         """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reason, created_at, due_at,
-                                 uncertain_since)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, CASE ?4 WHEN 'uncertain' THEN ?7 END)
-           ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
-        (
-            (n.contact_id, campaign_id, Step.MESSAGE_1.value, n.status.value, n.reference, n.reason, to_ms(now))
-            for n in new
-        ),
+                                 uncertain_since, doubts)
+           SELECT id, :campaign, :step, status, message_reference(:key, phone_key, :step), reason, :now, :now,
+                  CASE status WHEN 'uncertain' THEN :now END, status = 'uncertain'
+           FROM (SELECT c.id, c.phone_key, CASE c.opted_out WHEN 0 THEN :status ELSE :status_out END AS status,
+                        CASE c.opted_out WHEN 0 THEN :reason ELSE :reason_out END AS reason
+                 FROM recipients r JOIN contacts c ON c.id = r.contact_id
+                 WHERE r.campaign_id = :campaign AND r.contact_id > :after AND r.contact_id <= :last)
+           WHERE true ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
+        {
+            "campaign": campaign.id,
+            "key": campaign.key,
+            "step": Step.MESSAGE_1.value,
+            "status": start[0].value,
+            "reason": start[1],
+            "status_out": start_opted_out[0].value,
+            "reason_out": start_opted_out[1],
+            "after": after_contact_id,
+            "last": last,
+            "now": to_ms(now),
+        },
     )
+    return last
 
 
 def cancel_queued(tx: Tx, campaign_id: int, reason: str, most: int) -> int:

@@ -44,12 +44,14 @@ def find(tx: Tx, *, provider_id: str | None, chat_ids: Sequence[str], phone_key:
 
 def add(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     """The id of the contact with this number, added if new."""
-    row = tx.execute("SELECT id FROM contacts WHERE phone_key = ?", (phone_key,)).fetchone()
-    if row is None:
-        row = tx.execute(
-            "INSERT INTO contacts (phone, phone_key, created_at) VALUES (?, ?, ?) RETURNING id",
+    row = (
+        tx.execute(
+            """INSERT INTO contacts (phone, phone_key, created_at) VALUES (?, ?, ?)
+           ON CONFLICT (phone_key) DO NOTHING RETURNING id""",
             (phone, phone_key, to_ms(now)),
         ).fetchone()
+        or tx.execute("SELECT id FROM contacts WHERE phone_key = ?", (phone_key,)).fetchone()
+    )
     return int(row[0])
 
 

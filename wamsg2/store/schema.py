@@ -3,7 +3,8 @@
 import sqlite3
 from importlib import resources
 
-from wamsg2.model import WamsgError
+from wamsg2 import rules
+from wamsg2.model import Step, WamsgError
 
 _MINIMUM_SQLITE = (3, 38, 0)
 
@@ -19,7 +20,7 @@ def migrations() -> list[tuple[int, str]]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the schema up to date; safe while another process does the same.
+    """Bring the schema up to date, safe while another process does the same; the connection gets what its SQL calls.
 
     Raises:
         SchemaError: the database is a newer version's or another program's, or SQLite is too old.
@@ -33,6 +34,11 @@ def migrate(connection: sqlite3.Connection) -> None:
         for number, script in known:
             _apply(connection, number, script)
     _refuse_newer(connection, newest)
+    connection.create_function("message_reference", 3, _reference, deterministic=True)
+
+
+def _reference(campaign_key: str, contact_key: str, step: int) -> str:
+    return rules.reference(campaign_key, contact_key, Step(step))
 
 
 def require_ours(connection: sqlite3.Connection) -> None:
