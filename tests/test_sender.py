@@ -181,6 +181,25 @@ async def test_while_it_fails_only_one_request_tries(tmp_path: Path) -> None:
         assert len(home.client.sent) == tried + 1
 
 
+def test_without_a_limit_claims_wait_for_company_and_for_nobody_who_hangs() -> None:
+    """Of sixteen requests nine are never answered: the others go on, and share the commits of their claims."""
+
+    async def scenario() -> None:
+        connection = memory()
+        simulation = Simulation(connection, rate_limit_seconds=0, most_in_flight=16)
+        answer_after = (math.inf,) * 9 + (0.0101, 0.0103, 0.0105, 0.0107, 0.0109, 0.0111, 0.0113)
+        simulation.answer_seconds = lambda claim: (*answer_after, *[0.01] * 91)[claim.message_id - 1]
+        await simulation.campaign("c", 100)
+        running = asyncio.get_running_loop().create_task(simulation.sender.run())
+        await asyncio.sleep(1)
+        assert len(simulation.requests) == 100
+        begun = [at for at, _ in simulation.requests[16:]]
+        assert len(set(begun)) <= 91 / 3  # claimed together, they begin together
+        running.cancel()
+
+    run_virtually(scenario())
+
+
 async def test_a_client_that_breaks_leaves_a_doubt(home: House) -> None:
     def broken(_: object) -> None:
         raise RuntimeError("a bug")

@@ -38,6 +38,10 @@ log = structlog.get_logger()
 #: claimed Message 1 can stand before a Message 2 that has just fallen due.
 LEAD_SECONDS = 0.05
 _STORE_RETRY_SECONDS = 1.0
+#: Without a limit, claims wait so long for company: the commit of one costs as much as a request.
+_GROUP_SECONDS = 0.002
+#: Timers count in whole milliseconds and may be two late: the rest is waited for in steps, each a turn of the loop.
+_TIMER_SECONDS, _LEAST_SECONDS = 0.002, 0.0004
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,7 @@ class Sender:
         now_seconds = self._clock.monotonic()
         if (hold_seconds := self._hold_seconds()) > 0:
             return hold_seconds
-        free = 1 - self.in_flight if self._failures else self._most_in_flight - self.in_flight
-        if free <= 0:
+        if (free := await self._room()) <= 0:
             return math.inf  # a settled request wakes us
         most = self._bucket.tokens_within(now_seconds, LEAD_SECONDS, free)
         if not most:
@@ -175,12 +178,18 @@ class Sender:
             return math.inf
         return max((claimed.next_due_at - now).total_seconds() - LEAD_SECONDS, 0.001)
 
+    async def _room(self) -> int:
+        """How many requests may be under way besides those that are."""
+        if not self._limit and 0 < self.in_flight < self._most_in_flight:
+            await asyncio.sleep(_GROUP_SECONDS)  # others end meanwhile: one commit serves their successors
+        return 1 - self.in_flight if self._failures else self._most_in_flight - self.in_flight
+
     async def _start(self, claim: Claim) -> None:
         """Wait for the message's turn, then start its request; one that may not leave any more is settled."""
         due_in_seconds = (claim.due_at - self._clock.now()).total_seconds()
         due_at = self._clock.monotonic() + min(due_in_seconds, LEAD_SECONDS)
         while (wait_seconds := self._until_turn(due_at)) > 0:  # noqa: ASYNC110 - a timer may fire early
-            await asyncio.sleep(wait_seconds)
+            await asyncio.sleep(max(wait_seconds - _TIMER_SECONDS, min(wait_seconds, _LEAST_SECONDS)))
         if self._stopping or self._hold_seconds() > 0:
             self._unsent.pop(claim.message_id, None)
             await self._settle(claim, Deferred(self.held or "the daemon was stopping"), None)
