@@ -119,8 +119,8 @@ def _begin(connection: sqlite3.Connection, most_waits: int = _MOST_LOCK_WAITS) -
             return
 
 
-def _is_free(connection: sqlite3.Connection) -> bool:
-    """Take the write lock if nobody has it; whatever else is the matter, who waits for it will see."""
+def _begin_at_once(connection: sqlite3.Connection) -> bool:
+    """Take the write lock, if nobody has it; whatever else is the matter, who waits for it will see."""
     try:
         _begin(connection, 0)
     except sqlite3.OperationalError:
@@ -346,7 +346,7 @@ class GroupWriter(_Health):
         return settled
 
     async def _begin(self) -> None:
-        if not _is_free(self._connection):
+        if not _begin_at_once(self._connection):
             await self._on_thread(_begin, self._connection)
 
     async def _on_thread(self, call: Callable[..., None], *arguments: object) -> None:
