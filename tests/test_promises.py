@@ -115,6 +115,7 @@ class World(RuleBasedStateMachine):
         self.policy = Policy()
         self.count = 0
         self.unsent: list[Wire] = []
+        self.withdrawn: list[Wire] = []
         self.sent: list[Wire] = []
         self.taken: dict[str, Taken] = {}
         self.reported_failed: set[str] = set()
@@ -129,7 +130,10 @@ class World(RuleBasedStateMachine):
         self.heard_of_silence = False
 
     def do(self, work: Work[Any]) -> Any:
-        return commit(self.connection, work)
+        result = commit(self.connection, work)
+        while self.withdrawn:
+            self.settle(self.withdrawn.pop(), Withdrawn("contact opted out"))
+        return result
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql, parameters).fetchall()
@@ -146,7 +150,7 @@ class World(RuleBasedStateMachine):
     def withdraw(self, contact_id: int) -> None:
         for wire in [w for w in self.unsent if w.claim.contact_id == contact_id]:
             self.unsent.remove(wire)
-            self.settle(wire, Withdrawn("contact opted out"))
+            self.withdrawn.append(wire)  # told during a unit: settled by one of its own
 
     # --- a beginning ---
 

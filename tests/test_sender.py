@@ -3,8 +3,9 @@
 import asyncio
 import math
 import sqlite3
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +16,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support import House, Simulation, house, inbound, memory, receipt, run_virtually
-from wamsg2.model import Accepted, Claim, Deferred, Held, Outcome, Rejected, Step, Uncertain
+from wamsg2.model import Accepted, Claim, Deferred, Held, Outcome, Policy, Rejected, Step, Uncertain
 from wamsg2.pacing import FailureRun
 from wamsg2.sender import LEAD_SECONDS
 from wamsg2.store import verify
+from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError, Work
-from wamsg2.work import settling
+from wamsg2.work import receiving, settling
 
 ONE, TWO = "+34600000001", "+34600000002"
 #: Of binary fractions of a second, added up over hours.
@@ -220,6 +222,67 @@ async def test_a_stop_between_claim_and_request_withdraws_it(home: House) -> Non
     await home.sender.settle_all()
     assert home.client.sent == []
     assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
+
+
+class Disk:
+    """A commit hook for the commits of webhooks: it keeps them waiting, or refuses them."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+        self.refuses = False
+
+    def __call__(self, when: str, works: Sequence[Work[Any]]) -> None:
+        if when == "before" and any(getattr(work, "func", None) is receiving.receive for work in works):
+            self.entered.set()
+            self.opened.wait()
+            if self.refuses:
+                raise sqlite3.OperationalError("disk I/O error")
+
+
+async def test_a_stop_in_the_commit_of_the_claim_withdraws_it(tmp_path: Path) -> None:
+    async with await Store.open(tmp_path / "test.db", grouped=True) as store:
+        home = House(store, policy=Policy(), rate_limit_seconds=1.0)
+        await home.campaign(ONE)
+        home.clock.advance(1)
+        stop = inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1")
+        await asyncio.gather(home.sender.step(), home.receive(stop))
+        await home.sender.settle_all()
+        assert home.client.sent == []
+        assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_no_request_starts_while_a_stop_is_committed(tmp_path: Path, *, refuses: bool) -> None:
+    """On a slow disk; where it refuses the word, nothing is lost either."""
+    disk = Disk()
+    disk.refuses = refuses
+    async with await Store.open(tmp_path / "test.db", grouped=True, hook=disk) as store:
+        home = House(store, policy=Policy(), rate_limit_seconds=1.0)
+        await home.campaign(ONE)
+        home.clock.advance(0.96)
+        claiming = asyncio.create_task(home.sender.step())  # claims, and waits for its turn
+        await until_claimed(home)
+        stop = asyncio.create_task(home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1")))
+        await asyncio.to_thread(disk.entered.wait)
+        home.clock.advance(0.04)
+        await claiming
+        await asyncio.sleep(0)
+        sent = list(home.client.sent)
+        disk.opened.set()
+        assert sent == []
+        await asyncio.gather(stop, return_exceptions=True)
+        await home.sender.settle_all()
+        assert home.client.sent == []
+        assert await home.statuses() == [(ONE, 1, "queued" if refuses else "cancelled")]
+        home.clock.advance(120)
+        await step(home)
+        assert len(home.client.sent) == refuses
+
+
+async def until_claimed(home: House) -> None:
+    while await home.rows("SELECT status FROM messages") != [("sending",)]:  # noqa: ASYNC110 - the store has no bell
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def test_a_message_that_cannot_be_rendered_blocks_nobody(home: House) -> None:

@@ -91,6 +91,7 @@ class Sender:
         self._stopping = False
         self._in_flight: set[asyncio.Task[None]] = set()
         self._unsent: dict[int, int] = {}  # message id -> contact id, of claims whose request has not started
+        self._withdrawn: set[int] = set()  # contacts, since the last claim was asked for
         self._failure_run = failures or FailureRun(0, 1.0)
         self._failures = 0  # holds in a row, without a message that went well between them
         self._held: _Hold | None = None
@@ -104,7 +105,8 @@ class Sender:
         self._bell.ring()
 
     def withdraw(self, contact_id: int) -> None:
-        """Send nothing more to this contact, even what is claimed already."""
+        """Send nothing more to this contact, even what is claimed already or in the same commit."""
+        self._withdrawn.add(contact_id)
         for message_id in [m for m, c in self._unsent.items() if c == contact_id]:
             del self._unsent[message_id]
 
@@ -160,6 +162,7 @@ class Sender:
         now, held = self._clock.now(), self._held
         due_before = now + timedelta(seconds=LEAD_SECONDS)
         unit = partial(claiming.claim, now=now, due_before=due_before, most=most, limit=self._limit)
+        self._withdrawn.clear()
         try:
             claimed = await self._store.write(unit)
         except StoreUnavailableError as error:
@@ -167,7 +170,7 @@ class Sender:
             return _STORE_RETRY_SECONDS
         for message_id, reason in claimed.dropped:
             log.warning("message.dropped", message_id=message_id, reason=reason)
-        self._unsent |= {claim.message_id: claim.contact_id for claim in claimed.claims}
+        self._unsent |= {c.message_id: c.contact_id for c in claimed.claims if c.contact_id not in self._withdrawn}
         for claim in claimed.claims:
             await self._start(claim)
         if claimed.claims:

@@ -285,7 +285,7 @@ async def test_an_unbelievable_time_is_not_taken(home: House, told_at: object) -
         (Deferred("HTTP 429", timedelta(seconds=60)), "queued", "HTTP 429", 60),
         (Deferred("refused"), "queued", "refused", 0),
         (Held("HTTP 402"), "queued", "HTTP 402", 0),
-        (Withdrawn("contact opted out"), "cancelled", "contact opted out", 0),
+        (Withdrawn("contact opted out"), "queued", "withdrawn for an opt-out that does not stand", 0),
         (Uncertain("no answer in time"), "uncertain", "no answer in time", 0),
     ],
 )
@@ -554,7 +554,7 @@ async def test_the_ordinary_way_leaves_no_note(home: House) -> None:
         (Rejected("HTTP 422"), "failed: HTTP 422"),
         (Deferred("HTTP 429", timedelta(seconds=60)), "back in line: HTTP 429"),
         (Held("HTTP 402"), "back in line: HTTP 402"),
-        (Withdrawn("contact opted out"), "withdrawn: contact opted out"),
+        (Withdrawn("contact opted out"), "back in line: withdrawn for an opt-out that does not stand"),
         (Uncertain("no answer in time"), "doubted: no answer in time"),
     ],
 )
@@ -568,6 +568,16 @@ async def test_what_a_request_came_to_is_noted(home: House, outcome: Outcome, no
         lambda tx: settling.settle(tx, claim, outcome, started_at=started_at, now=now, policy=POLICY)
     )
     assert await noted(home) == [(0.0, "attempt 1"), (7.0, note)]
+
+
+async def test_what_is_withdrawn_for_an_opt_out_is_cancelled_and_noted(home: House) -> None:
+    await home.campaign(ONE)
+    (claim,) = await home.claim()
+    await home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1"))
+    outcome, now = Withdrawn("contact opted out"), home.clock.now()
+    await home.store.write(lambda tx: settling.settle(tx, claim, outcome, started_at=None, now=now, policy=POLICY))
+    assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
+    assert (await noted(home))[-1] == (0.0, "withdrawn: contact opted out")
 
 
 async def test_each_attempt_is_noted(home: House) -> None:

@@ -63,7 +63,8 @@ class Tx:
         return len(self._after)
 
 
-#: A unit of work: all that it does, it does through the transaction, since it may be run, taken back and run again.
+#: A unit of work. It may be run, taken back and run again, so all that it does, it does through the transaction; what
+#: it tells anybody else is harmless where it comes to nothing.
 Work = Callable[[Tx], T]
 CommitHook = Callable[[Literal["before", "after"], Sequence[Work[Any]]], None]
 

@@ -25,7 +25,7 @@ BODY_LIMIT_BYTES = 1024 * 1024  #: as of any request that aiohttp hands out
 _BODY_SECONDS = 10.0  #: Wassenger gives up on a webhook after as long.
 _RETRY_AFTER_SECONDS = 5
 #: So much may be under way, from the first byte of a body to its commit; more is sent away, and comes again.
-#: 1,000 requests are half a second of work, and 16 MiB bodies of any size.
+#: 1,000 requests are a third of a second of work, and 16 MiB bodies of any size.
 _MOST_REQUESTS = 1000
 _MOST_BODY_BYTES = 16 * BODY_LIMIT_BYTES
 _ANSWERS = {result: json.dumps({"status": result.value}).encode() for result in EventResult}

@@ -61,7 +61,9 @@ def _change_consent(
         case rules.Consent.OPT_OUT:
             if applies:
                 opt_out(tx, contact.id, written_at)
-                tx.after_commit(lambda: signals.withdraw(contact.id))
+                # Before the commit, for no request may start behind it. Where it is refused, what was withdrawn goes
+                # back in line.
+                signals.withdraw(contact.id)
             return ReplyOutcome.OPT_OUT
         case rules.Consent.OPT_IN:
             if applies:

@@ -94,6 +94,8 @@ def _settle_unaccepted(
         case Rejected(reason):
             messages.set_failed(tx, message.id, reason)
             notes.add(tx, message.id, now, f"failed: {reason}")
+        case Withdrawn() if not message.contact_opted_out:
+            put_back(tx, message, "withdrawn for an opt-out that does not stand", now)
         case Withdrawn(reason):
             messages.release(tx, message.id, MessageStatus.CANCELLED, reason=reason)
             notes.add(tx, message.id, now, f"withdrawn: {reason}")

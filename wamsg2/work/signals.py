@@ -1,4 +1,4 @@
-"""Who is told, on the event loop, once a unit of work is on disk and before it is acknowledged."""
+"""Who is told by units of work, on the event loop."""
 
 from typing import Protocol
 
@@ -7,10 +7,10 @@ class Signals(Protocol):
     """The sender, as units of work see it."""
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """There may be something to send: told once the unit is on disk, before it is acknowledged."""
 
     def withdraw(self, contact_id: int) -> None:
-        """Nothing more may leave for this contact, even if it is claimed already."""
+        """Nothing more may leave for this contact, even if it is claimed already: told before the unit is on disk."""
 
 
 class NoSignals:
