@@ -6,7 +6,7 @@ Nothing here knows JSON, SQL or HTTP, nor what the vendor calls a thing. All tim
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum, auto
 
 
 class WamsgError(Exception):
@@ -66,6 +66,8 @@ class ReplyOutcome(StrEnum):
     OPT_IN = "opt_in"
     UNKNOWN_CONTACT = "unknown_contact"
     REACTION = "reaction"
+    NOT_A_REPLY = "not_a_reply"
+    OPT_OUT_SUSPECTED = "opt_out_suspected"
 
 
 class Overlap(StrEnum):
@@ -96,6 +98,15 @@ class Sender:
     phone: str | None
 
 
+class Reading(Enum):
+    """How the words of an inbound message are to be read (contract §1, reply 1)."""
+
+    REPLY = auto()  #: as a reply
+    NOT_A_REPLY = auto()  #: for words of consent only: a call, a poll vote, a revoked or empty message, ...
+    EDIT = auto()  #: for words of consent only: an edit of an earlier message
+    OTHER_DEVICE = auto()  #: for an opt-out only: it was written to another device of the account
+
+
 @dataclass(frozen=True, slots=True)
 class InboundMessage:
     """A message that a person wrote to us in a direct chat."""
@@ -106,6 +117,7 @@ class InboundMessage:
     text: str
     quoted_id: str | None
     written_at: datetime | None
+    reading: Reading = Reading.REPLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +262,15 @@ class Unknown:
 LookUp = Accepted | Absent | Unknown
 
 
+class ConsentSource(StrEnum):
+    """How a word of consent came to us."""
+
+    WORD = "word"  #: the contact wrote it
+    HAND = "hand"  #: a person of the team said so
+    MERGE = "merge"  #: another contact turned out to be the same person
+    BEFORE = "before"  #: known before the history of consents began
+
+
 # --- what stands in the tables -----------------------------------------------------------------------------
 
 
@@ -263,6 +284,7 @@ class Contact:
     consent_at: datetime | None
     phone_key: str = ""  #: one spelling for all national spellings of `phone`
     forgotten: bool = False  #: on their wish; the row says nothing of them any more
+    reference_key: str = ""  #: references of their messages are made with it; never changes
 
 
 @dataclass(frozen=True, slots=True)

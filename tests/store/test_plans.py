@@ -16,6 +16,7 @@ from tests.support import START, memory
 from wamsg2.model import (
     Campaign,
     CampaignStatus,
+    ConsentSource,
     Decision,
     EventResult,
     EventSource,
@@ -147,7 +148,7 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "list_since, never listed": lambda tx: catching_up.list_since(tx, START),
     "listed": lambda tx: catching_up.listed(tx, START, START),
     "mark": lambda tx: marks.put(tx, "disk_back", START),
-    "opt_out": lambda tx: consent.opt_out(tx, 2, START),
+    "opt_out": lambda tx: consent.opt_out(tx, 2, source=ConsentSource.WORD, written_at=START, now=START),
     "recover": lambda tx: settling.recover(tx, START, Policy()),
     "resume": lambda tx: campaigns.cancel_stale_message_2s(tx, 1, START, "old"),
     "cancel_queued": lambda tx: campaigns.cancel_queued(tx, 1, "cancelled", 500),

@@ -71,7 +71,8 @@ async def test_what_is_in_order(home: House) -> None:
 async def test_what_is_in_order_has_rows_of_every_kind(home: House) -> None:
     """Or the checks would have been held against nothing."""
     assert {status for *_, status in await home.statuses()} == set(MessageStatus)
-    assert set(await home.outcomes()) == set(ReplyOutcome)
+    later = {ReplyOutcome.NOT_A_REPLY, ReplyOutcome.OPT_OUT_SUSPECTED}
+    assert set(await home.outcomes()) == set(ReplyOutcome) - later
     tables = [name for kind, name in blueprint.of_version(1).objects if kind == "table"]
     empty = {table for table in tables if await home.rows(f"SELECT 1 FROM {table} LIMIT 1") == []}  # noqa: S608
     assert empty <= {"notifications", "forgotten", "keys", "marks"}
@@ -306,7 +307,10 @@ BROKEN = {
     ),
     "turns": (
         ["UPDATE totals SET value = 9 WHERE name = 'last_turn'"],
-        "counters", "the number of the last turn is behind a campaign's", ["campaign 1 turn 10, totals last_turn 9"],
+        "counters", "the number of the last turn is behind a campaign's", [
+            "campaign 3 turn 10, totals last_turn 9",
+            "campaign 1 turn 11, totals last_turn 9",
+        ],
     ),
     # the database
     "illegal status": (
@@ -433,8 +437,9 @@ async def test_what_sqlite_adds_for_itself_is_no_difference(home: House) -> None
 
 
 def test_every_check_of_the_schema_is_known() -> None:
-    script = "".join(text for _, text in schema.migrations())
-    assert len(blueprint.of_version(schema.migrations()[-1][0]).checks) == script.count("CHECK (") > 10
+    newest = blueprint.of_version(schema.migrations()[-1][0])
+    tables = "".join(sql for (kind, _), sql in newest.objects.items() if kind == "table")
+    assert len(newest.checks) == tables.count("CHECK (") > 10
 
 
 # --- a backup ------------------------------------------------------------------------------------------------------

@@ -113,9 +113,9 @@ def add_message_1s(
     tx.execute(
         """INSERT INTO messages (contact_id, campaign_id, step, status, reference, reason, created_at, due_at,
                                  uncertain_since, doubts)
-           SELECT id, :campaign, :step, status, message_reference(:key, phone_key, :step), reason, :now, :now,
+           SELECT id, :campaign, :step, status, message_reference(:key, reference_key, :step), reason, :now, :now,
                   CASE status WHEN 'uncertain' THEN :now END, status = 'uncertain'
-           FROM (SELECT c.id, c.phone_key, CASE c.opted_out WHEN 0 THEN :status ELSE :status_out END AS status,
+           FROM (SELECT c.id, c.reference_key, CASE c.opted_out WHEN 0 THEN :status ELSE :status_out END AS status,
                         CASE c.opted_out WHEN 0 THEN :reason ELSE :reason_out END AS reason
                  FROM recipients r JOIN contacts c ON c.id = r.contact_id
                  WHERE r.campaign_id = :campaign AND r.contact_id > :after AND r.contact_id <= :last)

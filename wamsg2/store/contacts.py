@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from wamsg2.model import Contact
+from wamsg2.model import ConsentSource, Contact
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
-_CONTACT = """SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key, c.forgotten_at IS NOT NULL
+_CONTACT = """SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key, c.forgotten_at IS NOT NULL,
+                     c.reference_key
               FROM contacts c """
 
 
-def _contact(row: tuple[int, str, int, int | None, str, int] | None) -> Contact | None:
-    return None if row is None else Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4], bool(row[5]))
+def _contact(row: tuple[int, str, int, int | None, str, int, str] | None) -> Contact | None:
+    if row is None:
+        return None
+    return Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4], bool(row[5]), row[6])
 
 
 def by_id(tx: Tx, contact_id: int) -> Contact | None:
@@ -46,7 +49,7 @@ def add(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     """The id of the contact with this number, added if new."""
     row = (
         tx.execute(
-            """INSERT INTO contacts (phone, phone_key, created_at) VALUES (?, ?, ?)
+            """INSERT INTO contacts (phone, phone_key, reference_key, created_at) VALUES (?1, ?2, ?2, ?3)
            ON CONFLICT (phone_key) DO NOTHING RETURNING id""",
             (phone, phone_key, to_ms(now)),
         ).fetchone()
@@ -70,8 +73,15 @@ def learn_chat_ids(tx: Tx, contact_id: int, chat_ids: Iterable[str]) -> list[str
     ]
 
 
-def set_consent(tx: Tx, contact_id: int, *, opted_out: bool, written_at: datetime) -> None:
-    """Store what the contact's last opt-out or opt-in word said."""
+def set_consent(
+    tx: Tx, contact_id: int, *, opted_out: bool, source: ConsentSource, written_at: datetime, now: datetime
+) -> None:
+    """Store what the newest word of consent says, and add it to the history of consents."""
     tx.execute(
         "UPDATE contacts SET opted_out = ?, consent_at = ? WHERE id = ?", (opted_out, to_ms(written_at), contact_id)
+    )
+    tx.execute(
+        """INSERT INTO consents (contact_id, opted_out, source, written_at, recorded_at, claims_before)
+           VALUES (?, ?, ?, ?, ?, (SELECT value FROM totals WHERE name = 'last_turn'))""",
+        (contact_id, opted_out, source.value, to_ms(written_at), to_ms(now)),
     )

@@ -186,6 +186,12 @@ def mark(tx: Tx, contact_id: int, now: datetime) -> None:
                   consent_at = CASE opted_out WHEN 1 THEN coalesce(consent_at, ?1) ELSE ?1 END WHERE id = ?2""",
         (to_ms(now), contact_id),
     )
+    tx.execute(
+        """INSERT INTO consents (contact_id, opted_out, source, written_at, recorded_at, claims_before)
+           SELECT id, 1, 'hand', consent_at, ?1, (SELECT value FROM totals WHERE name = 'last_turn')
+           FROM contacts WHERE id = ?2""",
+        (to_ms(now), contact_id),
+    )
 
 
 def empty_events(tx: Tx, event_ids: Iterable[int]) -> None:
@@ -239,7 +245,10 @@ def empty_contact(tx: Tx, contact_id: int, contact_key: str, reason: str) -> Non
            WHERE contact_id = ?2""",
         (reason, contact_id),
     )
-    tx.execute("UPDATE contacts SET phone = 'forgotten', phone_key = ? WHERE id = ?", (contact_key, contact_id))
+    tx.execute(
+        "UPDATE contacts SET phone = 'forgotten', phone_key = ?1, reference_key = ?1 WHERE id = ?2",
+        (contact_key, contact_id),
+    )
 
 
 def empty_receipts(tx: Tx, receipt_ids: Iterable[int]) -> None:
@@ -269,7 +278,8 @@ def bring_back(tx: Tx, contact_key: str, phone: str, phone_key: str) -> bool:
     """The contact with this key has a number again; False where there is none. They are still opted out."""
     return (
         tx.execute(
-            "UPDATE contacts SET phone = ?2, phone_key = ?3, forgotten_at = NULL WHERE phone_key IN (?1, ?3)",
+            """UPDATE contacts SET phone = ?2, phone_key = ?3, reference_key = ?3, forgotten_at = NULL
+               WHERE phone_key IN (?1, ?3)""",
             (contact_key, phone, phone_key),
         ).rowcount
         > 0

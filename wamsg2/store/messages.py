@@ -219,18 +219,16 @@ def claim(tx: Tx, message: Message, text: str, now: datetime, limit: timedelta |
 
     `limit` is the one in force between two sends: with the times of the requests it shows that it was kept.
     """
+    (number,) = tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'last_turn' RETURNING value").fetchone()
     tx.execute(
         """UPDATE messages SET status = 'sending', attempt = attempt + 1, text = ?, attempted_at = ?, limit_ms = ?,
-                  reason = NULL
+                  reason = NULL,
+                  claim_number = ?
            WHERE id = ? AND status = 'queued'""",
-        (text, to_ms(now), None if limit is None else limit // _MILLISECOND, message.id),
+        (text, to_ms(now), None if limit is None else limit // _MILLISECOND, number, message.id),
     )
     if message.step is Step.MESSAGE_1:
-        tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'last_turn'")
-        tx.execute(
-            "UPDATE campaigns SET turn = (SELECT value FROM totals WHERE name = 'last_turn') WHERE id = ?",
-            (message.campaign_id,),
-        )
+        tx.execute("UPDATE campaigns SET turn = ? WHERE id = ?", (number, message.campaign_id))
 
 
 # --- what became of it -------------------------------------------------------------------------------------

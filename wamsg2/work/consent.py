@@ -2,14 +2,14 @@
 
 from datetime import datetime, timedelta
 
-from wamsg2.model import Contact, WamsgError
+from wamsg2.model import ConsentSource, Contact, WamsgError
 from wamsg2.store import contacts, forgotten, messages
 from wamsg2.store.writer import Tx
 
 
-def opt_out(tx: Tx, contact_id: int, written_at: datetime) -> int:
+def opt_out(tx: Tx, contact_id: int, *, source: ConsentSource, written_at: datetime, now: datetime) -> int:
     """From this commit on nothing is claimed for the contact; how many queued messages it cancelled [reply 8]."""
-    contacts.set_consent(tx, contact_id, opted_out=True, written_at=written_at)
+    contacts.set_consent(tx, contact_id, opted_out=True, source=source, written_at=written_at, now=now)
     return messages.cancel_queued_of(tx, contact_id, "contact opted out")
 
 
@@ -22,7 +22,8 @@ def opt_out_number(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     if forgotten.find(tx, [phone_key]) is not None:
         raise WamsgError("this number was forgotten: nothing is sent to it")
     contact_id = contacts.add(tx, phone, phone_key, now)
-    return opt_out(tx, contact_id, _by_hand(contacts.by_id(tx, contact_id), now))
+    written_at = _by_hand(contacts.by_id(tx, contact_id), now)
+    return opt_out(tx, contact_id, source=ConsentSource.HAND, written_at=written_at, now=now)
 
 
 def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
@@ -35,7 +36,8 @@ def opt_in_number(tx: Tx, phone_key: str, now: datetime) -> None:
         raise WamsgError("there is no contact with this number")
     if contact.forgotten:
         raise WamsgError("this contact is being forgotten")
-    contacts.set_consent(tx, contact.id, opted_out=False, written_at=_by_hand(contact, now))
+    written_at = _by_hand(contact, now)
+    contacts.set_consent(tx, contact.id, opted_out=False, source=ConsentSource.HAND, written_at=written_at, now=now)
 
 
 def _by_hand(contact: Contact | None, now: datetime) -> datetime:

@@ -8,6 +8,7 @@ from typing import assert_never
 from wamsg2 import rules
 from wamsg2.model import (
     WENT_OUT,
+    ConsentSource,
     Contact,
     Decision,
     Message,
@@ -46,7 +47,7 @@ def answer(
     decisions = rules.decide_reply(reply.reply_at, quoted, message_1s, policy)
     consent = rules.consent_word(reply.text)
     if consent is not None:
-        outcome = _change_consent(tx, contact, consent, reply.written_at, signals)
+        outcome = _change_consent(tx, contact, consent, written_at=reply.written_at, now=now, signals=signals)
         decisions = rules.with_outcome(decisions, outcome)
     elif contact.opted_out:
         decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
@@ -54,20 +55,22 @@ def answer(
 
 
 def _change_consent(
-    tx: Tx, contact: Contact, consent: rules.Consent, written_at: datetime, signals: Signals
+    tx: Tx, contact: Contact, consent: rules.Consent, *, written_at: datetime, now: datetime, signals: Signals
 ) -> ReplyOutcome:
     applies = rules.consent_applies(written_at, contact.consent_at, consent)
     match consent:
         case rules.Consent.OPT_OUT:
             if applies:
-                opt_out(tx, contact.id, written_at)
+                opt_out(tx, contact.id, source=ConsentSource.WORD, written_at=written_at, now=now)
                 # Before the commit, for no request may start behind it. Where it is refused, what was withdrawn goes
                 # back in line.
                 signals.withdraw(contact.id)
             return ReplyOutcome.OPT_OUT
         case rules.Consent.OPT_IN:
             if applies:
-                contacts.set_consent(tx, contact.id, opted_out=False, written_at=written_at)
+                contacts.set_consent(
+                    tx, contact.id, opted_out=False, source=ConsentSource.WORD, written_at=written_at, now=now
+                )
             return ReplyOutcome.OPT_IN
         case _:
             assert_never(consent)
@@ -84,7 +87,7 @@ def apply(tx: Tx, decision: Decision, contact: Contact, reply: Reply, *, policy:
         tx,
         contact_id=contact.id,
         campaign_id=decision.campaign_id,
-        reference=rules.reference(decision.campaign_key, contact.phone_key, Step.MESSAGE_2),
+        reference=rules.reference(decision.campaign_key, contact.reference_key, Step.MESSAGE_2),
         reply_at=reply.reply_at,
         due_at=reply.received_at + policy.delay,
         now=now,
