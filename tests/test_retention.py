@@ -1,6 +1,7 @@
 """What is too old goes, kind by kind, and what is left is in order."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import pytest
 
 from tests.store.healthy import LID, ONE, STRANGER, TWO, healthy, write
 from tests.support import START, House, house, inbound, inbound_from_lid
-from wamsg2 import rules
+from wamsg2 import phone, rules
 from wamsg2.model import EventSource, NotificationState
 from wamsg2.privacy import Privacy
 from wamsg2.retention import Kept, Retention
 from wamsg2.store import notifications, retention, verify
 from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
 from wamsg2.wassenger import events
+from wamsg2.work import campaigning, pruning
+from wamsg2.work.campaigning import CampaignError
 
 DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
@@ -275,6 +278,96 @@ async def test_a_new_campaign_is_not_taken_for_an_old_one(over: House) -> None:
     assert await over.rows("SELECT contacts, replied, interactions FROM campaign_counts") == [(1, 0, 0)]
     await prune(over, finished_campaigns=60 * DAY)
     assert await count(over, "campaigns") == [1]
+
+
+# --- a campaign whose removal has begun --------------------------------------------------------------------------
+
+
+async def remove_some(home: House, *, ended_before: timedelta | None, most: int) -> pruning.Progress:
+    """One unit of the removal of campaign 1, as the service does it."""
+    now = home.clock.now()
+    return await home.store.write(
+        lambda tx: pruning.remove_some(
+            tx,
+            1,
+            ended_before=None if ended_before is None else now - ended_before,
+            events_before=now - MONTH,
+            policy=home.policy,
+            now=now,
+            most=most,
+        )
+    )
+
+
+async def imported(home: House, *phones: str) -> Sequence[object]:
+    rows = [campaigning.Row(n, p, phone.key(p), {}) for n, p in enumerate(phones, start=2)]
+    return await home.store.write(lambda tx: campaigning.add_rows(tx, "spring", rows, home.clock.now()))
+
+
+async def test_a_campaign_is_closed_before_its_first_row_goes(over: House) -> None:
+    pass_days(over, 61)
+    await prune(over)
+    before = await count(over, *ALL)
+    assert await remove_some(over, ended_before=60 * DAY, most=1) is pruning.Progress.SOME
+    assert await count(over, *ALL) == before
+    assert await over.rows("SELECT closed_at IS NOT NULL FROM campaigns") == [(1,)]
+    with pytest.raises(CampaignError, match=r"^campaign 'spring' ended long ago and is being removed: use another"):
+        await imported(over, ONE, TWO)
+    assert await remove_some(over, ended_before=60 * DAY, most=1) is pruning.Progress.SOME
+    assert await count(over, "recipients") == [1]
+    assert await violations(over) == []
+
+
+@pytest.mark.parametrize("action", ["launch", "pause", "resume", "cancel"])
+async def test_nothing_is_done_with_a_closed_campaign(over: House, action: str) -> None:
+    pass_days(over, 61)
+    await remove_some(over, ended_before=60 * DAY, most=1)
+    with pytest.raises(CampaignError, match="is being removed"):
+        await getattr(over.campaigns, action)("spring")
+
+
+async def test_a_removal_that_has_begun_comes_to_its_end(over: House) -> None:
+    """Also where the daemon starts anew meanwhile, and campaigns are to be kept for ever from then on."""
+    pass_days(over, 61)
+    for _ in range(2):
+        await remove_some(over, ended_before=60 * DAY, most=1)
+    await prune(over)
+    assert await count(over, "campaigns", "recipients", "messages") == [0, 0, 0]
+    assert await over.rows("SELECT phone FROM contacts ORDER BY id") == [(ONE,), (TWO,)]
+
+
+async def test_an_import_beside_the_removal_sends_nothing_twice(tmp_path: Path) -> None:
+    people = [f"+346{n:08d}" for n in range(1, 121)]
+    file = tmp_path / "people.csv"
+    file.write_text("phone\n" + "\n".join(people) + "\n")
+    async with house(tmp_path) as home:
+        await home.campaigns.create("spring", "Hello", "More")
+        await home.campaigns.import_contacts("spring", file)
+        await home.campaigns.launch("spring")
+        first = {(await home.send_one()).reference for _ in people}
+        pass_days(home, 200)
+        service = Retention(
+            store=home.store,
+            clock=home.clock,
+            policy=home.policy,
+            kept=Kept(MONTH, finished_campaigns=90 * DAY),
+            pause_seconds=0.001,
+        )
+        removal = asyncio.create_task(service.step())
+        while await count(home, "messages") == [120]:  # noqa: ASYNC110 - the removal signals nothing
+            await asyncio.sleep(0)
+        with pytest.raises(CampaignError, match="is being removed"):
+            await home.campaigns.import_contacts("spring", file)
+        await removal
+        assert await count(home, "campaigns", "messages") == [0, 0]
+        assert len(first) == 120
+
+
+async def test_an_import_before_the_removal_keeps_the_campaign(over: House) -> None:
+    pass_days(over, 61)
+    await imported(over, ONE, "+34600000099")
+    assert await remove_some(over, ended_before=60 * DAY, most=50) is pruning.Progress.NONE
+    assert [claim.phone for claim in await over.claim(9)] == ["+34600000099"]
 
 
 # --- the service ---------------------------------------------------------------------------------------------

@@ -298,6 +298,7 @@ class Campaign:
     message_1: str
     message_2: str | None
     restored_at: datetime | None = None  #: came out of a backup then: what was sent since the backup is unknown
+    is_closed: bool = False  #: it is over, and its rows are being removed: nobody joins it any more
 
 
 @dataclass(frozen=True, slots=True)

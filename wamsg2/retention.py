@@ -101,8 +101,10 @@ class Retention:
         if kept.interactions:
             old = partial(rows.old_interactions, reader)
             removed["interactions"] = await self._each(old, erasure.empty_words, now - kept.interactions)
+        ended_before = min(now - kept.finished_campaigns, events_before) if kept.finished_campaigns else None
+        removed["campaigns"] = await self._campaigns(ended_before, events_before, now)
         if kept.finished_campaigns:
-            removed |= await self._campaigns(min(now - kept.finished_campaigns, events_before), events_before, now)
+            removed["contacts"] = await self._idle_contacts(events_before)
         return removed
 
     async def _each(self, find: Find, remove: Remove, before: datetime) -> int:
@@ -120,10 +122,10 @@ class Retention:
             total += n
         return total
 
-    async def _campaigns(self, ended_before: datetime, events_before: datetime, now: datetime) -> dict[str, int]:
-        """Campaigns that are long over, then whoever is in none any more."""
-        reader, total = self._store.reader, 0
-        for campaign_id in await rows.created_before(reader, ended_before):
+    async def _campaigns(self, ended_before: datetime | None, events_before: datetime, now: datetime) -> int:
+        """Campaigns that are long over."""
+        total = 0
+        for campaign_id in await rows.created_before(self._store.reader, ended_before):
             unit = partial(
                 pruning.remove_some,
                 campaign_id=campaign_id,
@@ -136,12 +138,15 @@ class Retention:
             while (progress := await self._write(unit)) is pruning.Progress.SOME:
                 pass
             total += progress is pruning.Progress.ALL
+        return total
+
+    async def _idle_contacts(self, events_before: datetime) -> int:
+        """Whoever is in no campaign any more."""
 
         def delete(tx: Tx, contact_ids: list[int]) -> None:
             rows.delete_contacts(tx, contact_ids, events_before)
 
-        contacts = await self._each(partial(rows.idle_contacts, reader), delete, events_before)
-        return {"campaigns": total, "contacts": contacts}
+        return await self._each(partial(rows.idle_contacts, self._store.reader), delete, events_before)
 
     async def _write(self, work: Work[T]) -> T:
         result = await self._store.write(work)

@@ -14,15 +14,17 @@ from wamsg2.store.writer import Tx
 Start: TypeAlias = tuple[MessageStatus, str | None]
 
 
-def _campaign(row: tuple[int, str, str, str, str, str | None, int | None]) -> Campaign:
-    return Campaign(row[0], row[1], row[2], CampaignStatus(row[3]), row[4], row[5], from_ms(row[6]))
+_CAMPAIGN = """SELECT id, name, key, status, message_1, message_2, restored_at, closed_at IS NOT NULL
+               FROM campaigns """
+
+
+def _campaign(row: tuple[int, str, str, str, str, str | None, int | None, int]) -> Campaign:
+    return Campaign(row[0], row[1], row[2], CampaignStatus(row[3]), row[4], row[5], from_ms(row[6]), bool(row[7]))
 
 
 def by_name(tx: Tx, name: str) -> Campaign | None:
     """The campaign with this name."""
-    row = tx.execute(
-        "SELECT id, name, key, status, message_1, message_2, restored_at FROM campaigns WHERE name = ?", (name,)
-    ).fetchone()
+    row = tx.execute(_CAMPAIGN + "WHERE name = ?", (name,)).fetchone()
     return None if row is None else _campaign(row)
 
 
@@ -41,10 +43,7 @@ def first_created_at(tx: Tx) -> datetime | None:
 def set_restored(tx: Tx, now: datetime) -> list[Campaign]:
     """All campaigns came out of a backup now; how they stand."""
     tx.execute("UPDATE campaigns SET restored_at = ?", (to_ms(now),))
-    rows = tx.execute(
-        "SELECT id, name, key, status, message_1, message_2, restored_at FROM campaigns ORDER BY id"
-    ).fetchall()
-    return [_campaign(row) for row in rows]
+    return [_campaign(row) for row in tx.execute(_CAMPAIGN + "ORDER BY id").fetchall()]
 
 
 def add(tx: Tx, *, name: str, key: str, message_1: str, message_2: str | None, now: datetime) -> bool:

@@ -93,11 +93,16 @@ class Course:
     began_at: datetime
     last_sent_at: datetime | None  #: of its Message 1s
     open_messages: int
+    is_closed: bool  #: it was over, and its removal has begun
 
 
-async def created_before(reader: Reader, before: datetime) -> list[int]:
-    """Ids of the campaigns that may be over since then."""
-    return await _ids(reader, "SELECT id FROM campaigns WHERE created_at < ? ORDER BY id", to_ms(before))
+async def created_before(reader: Reader, before: datetime | None) -> list[int]:
+    """Ids of the campaigns that may be over since then (None: of none), and of those whose removal has begun."""
+    return await _ids(
+        reader,
+        "SELECT id FROM campaigns WHERE created_at < ? OR closed_at IS NOT NULL ORDER BY id",
+        to_ms(before),
+    )
 
 
 def course(tx: Tx, campaign_id: int) -> Course | None:
@@ -108,11 +113,19 @@ def course(tx: Tx, campaign_id: int) -> Course | None:
                     WHERE campaign_id = g.id AND step = 1 AND sent_at IS NOT NULL
                       AND status IN ('sent', 'delivered', 'read')
                     ORDER BY sent_at DESC LIMIT 1),
-                   (SELECT coalesce(sum(n), 0) FROM message_counts WHERE campaign_id = g.id AND status IN {_OPEN})
+                   (SELECT coalesce(sum(n), 0) FROM message_counts WHERE campaign_id = g.id AND status IN {_OPEN}),
+                   closed_at IS NOT NULL
             FROM campaigns g WHERE id = ?""",  # noqa: S608 - a constant
         (campaign_id,),
     ).fetchone()
-    return None if row is None else Course(CampaignStatus(row[0]), from_ms(row[1]), from_ms(row[2]), row[3])
+    if row is None:
+        return None
+    return Course(CampaignStatus(row[0]), from_ms(row[1]), from_ms(row[2]), row[3], bool(row[4]))
+
+
+def close(tx: Tx, campaign_id: int, now: datetime) -> None:
+    """From this commit on nobody joins the campaign, and nothing in it starts: its rows may go one by one."""
+    tx.execute("UPDATE campaigns SET closed_at = ? WHERE id = ?", (to_ms(now), campaign_id))
 
 
 def removable_recipients(tx: Tx, campaign_id: int, events_before: datetime, most: int) -> list[int]:

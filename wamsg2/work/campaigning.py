@@ -50,9 +50,11 @@ def find_for(tx: Tx, name: str, action: str) -> Campaign:
     """The campaign of this name, if its status allows the action.
 
     Raises:
-        CampaignError: there is none, or it is in another status.
+        CampaignError: there is none, it is in another status, or retention removes it.
     """
     campaign = find(tx, name)
+    if campaign.is_closed:
+        raise CampaignError(f"campaign {name!r} ended long ago and is being removed: use another name")
     if campaign.status not in (allowed := rules.ALLOWED_FROM[action]):
         may = " or ".join(sorted(allowed))
         raise CampaignError(f"campaign {name!r} is {campaign.status}: {action} needs a {may} one")
