@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -370,27 +369,6 @@ def test_an_export_of_no_campaign_touches_no_file(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
     wamsg2("campaign", "export", "autumn", "out.csv", code=1)
     assert not (wamsg2.directory / "out.csv").exists()
-
-
-@pytest.mark.parametrize("contacts", [1, 2000], ids=["less than a buffer", "more than all buffers"])
-def test_an_export_whose_reader_goes_away(wamsg2: CommandLine, contacts: int) -> None:
-    wamsg2.campaign(*(f"+346{n:08d}" for n in range(contacts)), launch=False)
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "wamsg2", "campaign", "export", "spring", "-"],
-            cwd=wamsg2.directory,
-            env=_environment() | {"PYTHONPATH": str(ROOT)},
-            stdout=write,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=PROCESS_SECONDS,
-            check=False,
-        )
-    finally:
-        os.close(write)
-    judged(Result(done.returncode, "", done.stderr), 1)
 
 
 def test_an_export_that_fails_leaves_the_file_as_it_was(wamsg2: CommandLine) -> None:

@@ -1,11 +1,13 @@
 """The command line. Each command is imported when it is called, so that `--help` is quick."""
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -62,7 +64,33 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The `wamsg2` command. Exits 0 when done, 1 when refused or failed, 2 on wrong usage."""
     os.umask(0o077)  # what it writes is about people: nobody else reads it
-    sys.exit(run(arguments))
+    code = 1
+    with suppress(OSError):  # stderr does not take the reason
+        code = run(arguments)
+    lost = _flush(sys.__stdout__)
+    if lost and code == 0:
+        code = 1
+        with suppress(OSError):
+            click.echo(f"wamsg2: stdout: {lost}", err=True)
+    _flush(sys.__stderr__)
+    sys.exit(code)
+
+
+def _flush(stream: TextIO | None) -> str:
+    """Write out what a standard stream still holds; return why that failed, or "".
+
+    What cannot be written is dropped. The interpreter would try again as it ends, and exit with 120 and
+    a traceback.
+    """
+    if stream is None:  # it was closed when the process began
+        return ""
+    try:
+        stream.flush()
+    except OSError as error:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        return describe(error)
+    return ""
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -77,6 +105,9 @@ def run(arguments: list[str] | None = None) -> int:
         return 1
     except (click.Abort, KeyboardInterrupt):
         click.echo("wamsg2: stopped", err=True)
+        return 1
+    except SystemExit:  # what click does when the reader of its output is gone
+        click.echo(f"wamsg2: stdout: {os.strerror(errno.EPIPE)}", err=True)
         return 1
     except Exception as error:  # noqa: BLE001 - the last line of defence against tracebacks
         click.echo(f"wamsg2: {describe(error)}", err=True)

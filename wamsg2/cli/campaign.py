@@ -212,7 +212,6 @@ async def _write(rows: AsyncIterator[Sequence[str]], stream: TextIO) -> int:
     async for row in rows:
         writer.writerow(row)
         written += 1
-    stream.flush()
     return written
 
 

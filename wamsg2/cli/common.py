@@ -1,7 +1,9 @@
 """What every command needs: settings, the store, JSON or words, and an event loop."""
 
 import asyncio
+import errno
 import json
+import os
 import re
 import sys
 import tempfile
@@ -103,9 +105,16 @@ def phone_and_key(number: str, loaded: Settings) -> tuple[str, str]:
 
 @contextmanager
 def destination(file: Path) -> Iterator[TextIO]:
-    """Where an export goes: into place only once it is whole. A pipe or device is written to as it is."""
+    """Where an export goes: into place only once it is whole. A pipe or device is written to as it is.
+
+    Raises:
+        OSError: not all of it can be written.
+    """
     if str(file) == "-":
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         yield sys.stdout
+        sys.stdout.flush()
         return
     file = file.resolve()  # a link stays one
     if file.exists() and not file.is_file():
@@ -116,6 +125,7 @@ def destination(file: Path) -> Iterator[TextIO]:
             temporary = Path(stream.name)
             try:
                 yield cast("TextIO", stream)
+                stream.flush()
                 temporary.replace(file)
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -141,7 +151,7 @@ def to_json(value: object) -> str:
 
 def is_terminal() -> bool:
     """Whether a person sees the output."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def local(iso_time: str | None) -> str:
