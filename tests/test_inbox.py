@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import START, House, house, inbound
+from tests.support import PAYLOADS, START, House, house, inbound
 from wamsg2.inbox import Inbox
 from wamsg2.model import EventResult, EventSource
 from wamsg2.store.database import Store
@@ -45,7 +45,7 @@ async def test_the_body_is_kept_as_it_came(home: House) -> None:
     assert await home.rows("SELECT body, name FROM events") == [(raw, "message:in:new")]
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b'"x"', b"null", b"{", b"\xff\xfe", b"1"])
+@pytest.mark.parametrize("raw", [b"", b'"x"', b"null", b"{", b"\xff\xfe", b"1"])
 async def test_what_is_no_event_stores_nothing(home: House, raw: bytes) -> None:
     with pytest.raises(NotAnEventError):
         await home.inbox.receive(raw)
@@ -143,6 +143,68 @@ async def test_a_device_that_changed_is_told_of_after_the_commit(home: House) ->
     await inbox.receive(body())
     assert rung == [1]
     assert await home.rows("SELECT name, result FROM events ORDER BY id LIMIT 1") == [("number:session", "accepted")]
+
+
+def row(*bodies: Any) -> bytes:
+    return json.dumps(bodies).encode()
+
+
+async def test_every_event_of_a_row_is_stored_and_decided(home: House) -> None:
+    sent = inbound(ONE, "yes", at=START, wa_id="A1"), inbound("+34600000009", "STOP", at=START, wa_id="A2")
+    assert await home.inbox.receive(row(*sent, 7)) is EventResult.ACCEPTED
+    assert await home.outcomes() == ["message_2_queued", "opt_out"]
+    stored = await home.rows("SELECT name, result, body FROM events ORDER BY id")
+    assert [(name, result) for name, result, _ in stored] == [
+        ("message:in:new", "accepted"), ("message:in:new", "accepted"), ("unknown", "ignored"),
+    ]  # fmt: skip
+    assert [json.loads(body) for _, _, body in stored] == [*sent, 7]
+
+
+@pytest.mark.parametrize(
+    ("events", "answers"),
+    [
+        ([], ["ignored", "ignored"]),
+        ([{"event": "chat:update"}], ["ignored", "duplicate"]),
+        ([7, "x"], ["ignored", "duplicate"]),
+        ([{"event": "chat:update"}, inbound(ONE, at=START, wa_id="A1")], ["accepted", "duplicate"]),
+        ([inbound(ONE, at=START, wa_id="A1")] * 2, ["accepted", "duplicate"]),
+    ],
+)
+async def test_a_row_has_one_answer(home: House, events: list[Any], answers: list[str]) -> None:
+    assert [(await home.inbox.receive(row(*events))).value for _ in answers] == answers
+
+
+async def test_an_event_that_came_alone_before_is_a_duplicate_in_a_row(home: House) -> None:
+    await home.inbox.receive(body())
+    news = {"event": "chat:update"}
+    assert await home.inbox.receive(row(json.loads(body()), news)) is EventResult.DUPLICATE
+    assert await home.inbox.receive(row(inbound(ONE, "and", at=START, wa_id="A2"))) is EventResult.ACCEPTED
+    assert await home.inbox.receive(body("and", "A2")) is EventResult.DUPLICATE
+    assert await home.outcomes() == ["message_2_queued", "message_2_exists"]
+
+
+async def test_a_row_is_stored_whole_or_not_at_all(home: House) -> None:
+    def trip(tx: Tx) -> None:
+        tx.execute(
+            """CREATE TRIGGER trip BEFORE INSERT ON messages WHEN new.step = 2
+               BEGIN SELECT RAISE(ABORT, 'tripped'); END"""
+        )
+
+    await home.store.write(trip)
+    events = {"event": "chat:update"}, inbound(ONE, at=START, wa_id="A1"), {"event": "contact:update"}
+    with pytest.raises(sqlite3.IntegrityError, match="tripped"):
+        await home.inbox.receive(row(*events))
+    assert await home.rows("SELECT count(*) FROM events") == [(0,)]
+
+
+async def test_receipts_in_a_row_move_their_messages(home: House) -> None:
+    await home.campaign("+34600000002", name="other")
+    claims = [await home.send_one()]
+    failed = json.loads((PAYLOADS / "message_out_failed.array.json").read_text())[0]
+    failed["data"]["id"] = f"{claims[0].message_id:024x}"
+    assert await home.inbox.receive(row(failed)) is EventResult.ACCEPTED
+    assert await home.statuses() == [(ONE, 1, "sent"), ("+34600000002", 1, "failed")]
+    assert await home.inbox.receive(row(failed)) is EventResult.DUPLICATE
 
 
 async def test_the_same_through_a_thread(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ class Disk:
         self.refuses = False
 
     def __call__(self, when: str, works: Sequence[Work[Any]]) -> None:
-        if when == "before" and any(getattr(work, "func", None) is receiving.receive for work in works):
+        if when == "before" and any(getattr(work, "func", None) is receiving.receive_row for work in works):
             self.entered.set()
             self.opened.wait()
             if self.refuses:

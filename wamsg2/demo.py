@@ -18,7 +18,7 @@ from wamsg2.clock import SystemClock
 from wamsg2.model import Policy, WamsgError
 from wamsg2.sandbox import SILENT, Behaviour, Delays, Faults, Reply, SandboxSettings
 from wamsg2.sandbox.server import Sandbox
-from wamsg2.sandbox.webhooks import Delivery
+from wamsg2.sandbox.wire import Json
 from wamsg2.store import people, stats, verify
 from wamsg2.store.database import Store
 from wamsg2.wassenger import events
@@ -210,7 +210,10 @@ async def _judge(sandbox: Sandbox, store: Store, progress: Progress) -> list[Ver
     stopped = [p for p in CAST if any(r.text.upper().startswith("STOP") for r in p.behaviour.replies)]
     gaps = [b.monotonic_seconds - a.monotonic_seconds for a, b in pairwise(sandbox.accepted)]
     acknowledged = {
-        _message_id(d) for d in sandbox.deliveries if d.event.name == "message:in:new" and d.is_acknowledged
+        _message_id(element)
+        for delivery in sandbox.deliveries
+        if delivery.event.name == "message:in:new" and delivery.is_acknowledged
+        for element in delivery.event.elements
     }
     stored = await stats.interaction_ids(store.reader)
     broken = await verify.violations(
@@ -235,6 +238,6 @@ async def _judge(sandbox: Sandbox, store: Store, progress: Progress) -> list[Ver
     ]
 
 
-def _message_id(delivery: Delivery) -> object:
-    data = delivery.event.body["data"]
+def _message_id(event: Json) -> object:
+    data = event["data"]
     return data["id"] if isinstance(data, dict) else None

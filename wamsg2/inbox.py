@@ -1,6 +1,9 @@
-"""The one door for events, whether a webhook brought them or we asked: one unit of work, then the log."""
+"""The one door for events, whether a webhook brought them or we asked.
 
-from collections.abc import Callable
+All that came at once is one unit of work; then it is logged.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -10,9 +13,13 @@ from wamsg2.model import DeviceChanged, Event, EventResult, EventSource, Ignored
 from wamsg2.store.database import Store
 from wamsg2.wassenger import events
 from wamsg2.work import receiving
+from wamsg2.work.receiving import Received
 from wamsg2.work.signals import Signals
 
 log = structlog.get_logger()
+
+#: Of a row of events, the first of these that any of them came to is the answer.
+_RANKING = (EventResult.ACCEPTED, EventResult.DUPLICATE, EventResult.IGNORED)
 
 
 class Inbox:
@@ -42,13 +49,17 @@ class Inbox:
         self._device_changed = device_changed
 
     async def receive(self, body: bytes) -> EventResult:
-        """Take in one webhook body.
+        """Take in one webhook body, which may be a row of events.
+
+        Returns:
+            `accepted` if any of them was, else `duplicate` if any was, else `ignored`.
 
         Raises:
-            NotAnEventError: not a JSON object; nothing is stored.
+            NotAnEventError: neither a JSON object nor an array; nothing is stored.
             StoreUnavailableError: it cannot be stored now; nothing is.
         """
-        return await self.take(events.parse(body), EventSource.WEBHOOK)
+        results = set(await self.take_row(events.parse_row(body), EventSource.WEBHOOK))
+        return next((result for result in _RANKING if result in results), EventResult.IGNORED)
 
     async def take(self, event: Event, source: EventSource) -> EventResult:
         """Take in one event.
@@ -56,15 +67,31 @@ class Inbox:
         Raises:
             StoreUnavailableError: it cannot be stored now; nothing is.
         """
+        (result,) = await self.take_row([event], source)
+        return result
+
+    async def take_row(self, row: Sequence[Event], source: EventSource) -> Sequence[EventResult]:
+        """Take in a row of events, all in one transaction; the result of each.
+
+        Raises:
+            StoreUnavailableError: they cannot be stored now; none is.
+        """
+        if not row:
+            return ()
         unit = partial(
-            receiving.receive,
-            event=event,
+            receiving.receive_row,
+            row=row,
             arrived_at=self._clock.now(),
             policy=self._policy,
             signals=self._signals,
             source=source,
         )
         received = await self._store.write(unit)
+        for event, each in zip(row, received, strict=True):
+            self._tell(event, each, source)
+        return [each.result for each in received]
+
+    def _tell(self, event: Event, received: Received, source: EventSource) -> None:
         for recorded in received.interactions:
             log.info(
                 "interaction.recorded",
@@ -80,4 +107,3 @@ class Inbox:
             log.debug("event.ignored", name=event.name, why=event.content.why)
         elif isinstance(event.content, DeviceChanged):
             self._device_changed()
-        return received.result

@@ -74,18 +74,17 @@ def webhook(_scratch: Path) -> Target:
         events.parse((PAYLOADS / name).read_bytes())
         for name in ("message_out_ack.reconstructed.json", "message_in_new.text.json")
     ]
-    take_in = partial(receiving.receive, arrived_at=_NOW, policy=_POLICY, signals=NO_SIGNALS)
+    take_in = partial(receiving.receive_row, arrived_at=_NOW, policy=_POLICY, signals=NO_SIGNALS)
 
     def check(body: bytes) -> None:
         try:
-            event = events.parse(body)
+            row = events.parse_row(body)
         except events.NotAnEventError:
             return
         with _rolled_back(connection) as tx:
-            take_in(tx, event, source=EventSource.WEBHOOK)
+            take_in(tx, row, source=EventSource.WEBHOOK)
             # What an event leaves behind is read by those that follow: none may be poisoned by it.
-            for each in ordinary:
-                take_in(tx, each, source=EventSource.WEBHOOK)
+            take_in(tx, ordinary, source=EventSource.WEBHOOK)
 
     return check
 

@@ -14,7 +14,7 @@ import pytest
 from tests.site import Site, site
 from wamsg2.sandbox import Delays, Faults, Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
-from wamsg2.wassenger.events import parse
+from wamsg2.wassenger.events import parse_row
 
 FAULTS = Faults(
     duplicate_event=0.2,
@@ -27,7 +27,7 @@ FAULTS = Faults(
     slow_answer=0.2,
     slow_answer_seconds=0.3,
 )
-UNITS = ("claim", "settle", "receive", "settle_look_up", "next_doubt", "recover", "list_since")
+UNITS = ("claim", "settle", "receive_row", "settle_look_up", "next_doubt", "recover", "list_since")
 #: A point that is not met so soon after the start is no point of this life: the daemon is killed where it stands.
 _MOST_SECONDS = 2.0
 _WENT_OUT = "SELECT count(*) FROM messages WHERE status IN ('sent', 'delivered', 'read')"
@@ -98,7 +98,7 @@ async def hunt(directory: Path, seed: int, kills: int, tally: Tally) -> None:
         again = f"seed {seed}, {kills} kills"
         accepted = Counter((m.phone, m.priority) for m in sandbox.accepted)
         assert accepted == Counter({(p, priority): 1 for p in phones for priority in ("normal", "high")}), again
-        acknowledged = {parse(d.raw).identity for d in sandbox.deliveries if d.is_acknowledged}
+        acknowledged = {e.identity for d in sandbox.deliveries if d.is_acknowledged for e in parse_row(d.raw)}
         stored = {identity for (identity,) in await made.rows("SELECT identity FROM events")}
         assert acknowledged <= stored, again
         assert await made.violations() == [], again

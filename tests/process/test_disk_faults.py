@@ -25,7 +25,7 @@ from tests.site import Site, site
 from tests.support import inbound
 from wamsg2.sandbox import Habits, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
-from wamsg2.wassenger.events import parse
+from wamsg2.wassenger.events import parse, parse_row
 
 PHONES = [f"+3460000000{n}" for n in range(6)]
 SETTINGS = SandboxSettings(webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.3, disable_after=0))
@@ -108,7 +108,7 @@ class Rig:
         await self.sandbox.settle(timeout_seconds=60)
         accepted = Counter((m.phone, m.priority) for m in self.sandbox.accepted)
         assert accepted == Counter({(p, "normal"): 1 for p in phones} | {(p, "high"): 1 for p in phones[:repliers]})
-        acknowledged = {parse(d.raw).identity for d in self.sandbox.deliveries if d.is_acknowledged}
+        acknowledged = {e.identity for d in self.sandbox.deliveries if d.is_acknowledged for e in parse_row(d.raw)}
         assert acknowledged <= {identity for (identity,) in await self.made.rows("SELECT identity FROM events")}
         assert await self.made.violations() == []
 

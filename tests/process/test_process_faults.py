@@ -22,7 +22,8 @@ LIMIT_SECONDS = 0.2
 TIMES = {"wassenger__resend_after_seconds": "1", "wassenger__rate_limit_seconds": str(LIMIT_SECONDS)}
 SETTINGS = SandboxSettings(
     habits=Habits(reply_rate=1.0, stop_rate=0.0),
-    webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.3, disable_after=0),
+    # Answers come at once: what was sent must not wait for company meanwhile.
+    webhooks=WebhookRules(backoff_seconds=0.1, backoff_max_seconds=0.3, disable_after=0, row_share=0.0),
 )
 OUT = "SELECT count(*) FROM messages WHERE status IN ('sent', 'delivered', 'read')"
 OPEN = "SELECT count(*) FROM messages WHERE status IN ('queued', 'sending', 'uncertain')"

@@ -49,7 +49,8 @@ class Receiver:
 
     url: str = ""
     answer: Callable[[int], int] = lambda _number: 200
-    bodies: list[Json] = field(default_factory=list)
+    bodies: list[Json] = field(default_factory=list)  #: of events, also of those that came in one array
+    rows: list[int] = field(default_factory=list)  #: how many elements each array had
     raws: list[bytes] = field(default_factory=list)
     headers: list[Any] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -58,9 +59,11 @@ class Receiver:
     async def receive(self, request: web.Request) -> web.Response:
         raw = await request.read()
         self.raws.append(raw)
-        self.bodies.append(json.loads(raw))
+        body = json.loads(raw)
+        self.bodies += body if isinstance(body, list) else [body]
+        self.rows += [len(body)] if isinstance(body, list) else []
         self.headers.append(request.headers)
-        self.statuses.append(self.answer(len(self.bodies)))
+        self.statuses.append(self.answer(len(self.raws)))
         self.arrived.set()
         return web.Response(status=self.statuses[-1])
 

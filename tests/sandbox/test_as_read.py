@@ -55,7 +55,12 @@ async def test_the_chat_tells_what_the_webhook_told(
     await sandbox.inbound(PHONE, "Yes", quoted=sent["waId"], at=at)
     await sandbox.inbound("+491700000001", "Grüße 👋", at=at + timedelta(seconds=1))
     await sandbox.settle()
-    told = {event.identity: event.content for event in map(events.parse, receiver.raws) if "in:new" in event.name}
+    told = {
+        event.identity: event.content
+        for raw in receiver.raws
+        for event in events.parse_row(raw)
+        if "in:new" in event.name
+    }
     page = await WassengerHistory(client_of(sandbox)).inbound(at - timedelta(seconds=1), 0)
     assert isinstance(page, Page)
     found = {event.identity: event.content for event in page.events}

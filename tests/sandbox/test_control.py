@@ -38,7 +38,9 @@ async def test_messages_and_events(start: Start, post: Post, receiver: Receiver)
     assert {event["event"] for event in events} == {"message:out:sent", "message:out:ack"}
     assert {(event["outcome"], event["attempts"]) for event in events} == {("acknowledged", 1)}
     assert not any("body" in event for event in events)
-    assert all(event["body"]["event"] == event["event"] for event in with_bodies)
+    bodies = [body if isinstance(body := event["body"], list) else [body] for event in with_bodies]
+    assert [len(body) for body in bodies] == [event["elements"] for event in events]
+    assert all(each["event"] == event["event"] for body, event in zip(bodies, events, strict=True) for each in body)
 
 
 async def test_inbound(start: Start, receiver: Receiver) -> None:

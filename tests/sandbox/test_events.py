@@ -6,29 +6,31 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.sandbox.conftest import PHONE, Json, Receiver, Start, payload
-from wamsg2.sandbox import SILENT, Behaviour, Faults, Habits, Reply
+from wamsg2.sandbox import SILENT, Behaviour, Faults, Habits, Reply, WebhookRules
 from wamsg2.sandbox.contacts import behaviour_of
 from wamsg2.sandbox.dice import Dice
 
 Post = Callable[..., Awaitable[Json]]
 #: Differs from contact to contact, and nobody reads it.
-UNREAD = {"locationInfo", "stats", "reactions"}
+UNREAD = {"locationInfo", "stats", "reactions", "labels", "metadata", "languages", "retry", "campaigns", "links"}
+#: Which the vendor's sample of an array leaves out, and other sources show.
+MORE_OF_THE_QUEUE = ("waId", "wid", "reference", "deliverAt", "retentionPolicy", "failureReason", "links")
 
 
 def shape_of(value: object) -> object:
     """The keys of an object and of the objects in it."""
     if isinstance(value, dict):
         return {key: None if key in UNREAD else shape_of(inner) for key, inner in value.items()}
-    return None
+    return [shape_of(value[0])] if isinstance(value, list) and value else None
 
 
-def assert_shape(body: Json, name: str, *, absent: tuple[str, ...] = ()) -> None:
+def assert_shape(body: Json | list[Json], name: str, *, absent: tuple[str, ...] = ()) -> None:
     """``absent``: keys which only some captures have, at any depth."""
 
     def without(value: object) -> object:
         if isinstance(value, dict):
             return {key: without(inner) for key, inner in value.items() if key not in absent}
-        return value
+        return [without(inner) for inner in value] if isinstance(value, list) else value
 
     assert without(shape_of(body)) == without(shape_of(payload(name)))
 
@@ -38,9 +40,10 @@ async def test_sent_and_receipts(start: Start, post: Post, receiver: Receiver) -
     answer = await post(sandbox)
     await sandbox.settle()
     [sent] = receiver.named("message:out:sent")
-    assert_shape(sent, "message_out_sent.reconstructed.json")
-    assert (sent["data"]["id"], sent["data"]["waId"]) == (answer["id"], answer["waId"])
-    assert (sent["data"]["reference"], sent["data"]["status"]) == ("ref-1", "sent")
+    assert_shape([sent], "message_out_sent.array.json", absent=MORE_OF_THE_QUEUE)
+    assert sent["entityId"] == sent["data"]["id"] == answer["id"]
+    assert (sent["data"]["waId"], sent["data"]["reference"]) == (answer["waId"], "ref-1")
+    assert (sent["data"]["status"], sent["data"]["deliveryStatus"]) == ("processed", "sent")
     acks = receiver.named("message:out:ack")
     assert {body["data"]["ack"] for body in acks} == {"delivered", "read"}
     for ack in acks:
@@ -62,7 +65,29 @@ async def test_failed(start: Start, post: Post, receiver: Receiver) -> None:
     sandbox = await start(webhook_url=receiver.url, faults=Faults(delivery_failure=1))
     await post(sandbox)
     await sandbox.settle()
-    assert_shape(receiver.bodies[0], "message_out_failed.reconstructed.json")
+    assert_shape(receiver.bodies, "message_out_failed.array.json", absent=("sentAt", *MORE_OF_THE_QUEUE))
+    assert receiver.rows == [1]
+    assert receiver.bodies[0]["data"]["failureReason"] == "recipient is not a WhatsApp user"
+
+
+async def test_what_was_sent_comes_in_arrays(start: Start, post: Post, receiver: Receiver) -> None:
+    """Of one, or of several that happened at about the same time; each message is in one of them, once."""
+    rules = WebhookRules(row_share=0.9, row_wait_seconds=(0.05, 0.05), max_row_events=4)
+    sandbox = await start(webhook_url=receiver.url, webhooks=rules)
+    for number in range(30):
+        await post(sandbox, reference=f"ref-{number}")
+    await sandbox.settle()
+    told = [body["data"]["reference"] for body in receiver.named("message:out:sent")]
+    assert sorted(told) == sorted(f"ref-{number}" for number in range(30))
+    assert sum(receiver.rows) == 30
+    assert max(receiver.rows) <= 4
+    assert len(receiver.rows) < 30
+    alone = await start(webhook_url=receiver.url, webhooks=WebhookRules(row_share=0))
+    receiver.rows.clear()
+    for number in range(5):
+        await post(alone, reference=f"ref-{number}")
+    await alone.settle()
+    assert receiver.rows == [1] * 5
 
 
 async def test_inbound(start: Start, receiver: Receiver) -> None:

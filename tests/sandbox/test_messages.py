@@ -168,7 +168,7 @@ async def test_one_message_by_id(start: Start, http: aiohttp.ClientSession, post
     answer = await post(sandbox)
     await sandbox.settle()
     found = await get(http, f"{sandbox.base_url}/messages/{answer['id']}")
-    assert (found["reference"], found["status"]) == ("ref-1", "read")
+    assert (found["reference"], found["status"], found["deliveryStatus"]) == ("ref-1", "processed", "read")
     async with http.get(f"{sandbox.base_url}/messages/{'0' * 24}") as response:
         assert response.status == 404
 

@@ -58,22 +58,22 @@ class _Inbox(Inbox):
     def __init__(self, world: World, **parts: Any) -> None:
         super().__init__(**parts)
         self._world = world
-        self._taking: Event | None = None
+        self._taking: Sequence[Event] = ()
 
-    async def take(self, event: Event, source: EventSource) -> EventResult:
-        """Take in one event."""
-        self._taking = event
+    async def take_row(self, row: Sequence[Event], source: EventSource) -> Sequence[EventResult]:
+        """Take in a row of events."""
+        self._taking = row
         try:
-            result = await super().take(event, source)
+            results = await super().take_row(row, source)
             self.committed()
         finally:
-            self._taking = None
-        return result
+            self._taking = ()
+        return results
 
     def committed(self) -> None:
         """What is being taken in is on disk, even if nobody should be told any more."""
-        if self._taking is not None:
-            self._world.ledger.took(self._taking, self._world.timeline.moment())
+        for event in self._taking:
+            self._world.ledger.took(event, self._world.timeline.moment())
 
 
 class Daemon:

@@ -22,7 +22,7 @@ from wamsg2.model import (
     ReceiptStatus,
     Sender,
 )
-from wamsg2.wassenger.events import SUBSCRIBED_EVENTS, NotAnEventError, parse
+from wamsg2.wassenger.events import MAX_ROW_EVENTS, SUBSCRIBED_EVENTS, NotAnEventError, parse, parse_row
 
 Body = dict[str, Any]
 
@@ -145,7 +145,7 @@ EXPECTED: dict[str, tuple[str, InboundMessage | Reaction | Receipt | type[Ignore
 }
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in PAYLOADS.iterdir()))
+@pytest.mark.parametrize("name", sorted(path.name for path in PAYLOADS.iterdir() if ".array." not in path.name))
 def test_every_file_is_understood(name: str) -> None:
     raw = (PAYLOADS / name).read_bytes()
     event = parse(raw)
@@ -718,6 +718,85 @@ def test_what_is_ignored_is_told_apart_by_its_body() -> None:
     assert understood(one).identity != understood(other).identity
 
 
+# --- several events in one body ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_an_object_is_a_row_of_one(name: str) -> None:
+    raw = (PAYLOADS / name).read_bytes()
+    assert list(parse_row(raw)) == [parse(raw)]
+
+
+def test_the_queue_tells_of_what_was_sent_in_a_row() -> None:
+    first, second = parse_row((PAYLOADS / "message_out_sent.array.json").read_bytes())
+    assert (first.name, second.name) == ("message:out:sent", "message:out:sent")
+    sent_at = AT.replace(second=4, microsecond=254_000)
+    assert first.content == Receipt(ReceiptStatus.SENT, None, QUEUE_ID, None, sent_at, recipient=Sender((), PHONE))
+    assert isinstance(second.content, Receipt)
+    assert (second.content.status, second.content.queue_id) == (ReceiptStatus.DELIVERED, f"{QUEUE_ID[:-1]}2")
+
+
+def test_the_queue_tells_of_what_failed_in_a_row() -> None:
+    """`failedAt` is null: it failed when the event says so."""
+    (event,) = parse_row((PAYLOADS / "message_out_failed.array.json").read_bytes())
+    failed_at = AT.replace(second=5, microsecond=518_000)
+    assert event.name == "message:out:failed"
+    assert event.content == Receipt(
+        ReceiptStatus.FAILED, None, QUEUE_ID, None, failed_at, recipient=Sender((), PHONE)
+    )
+
+
+def test_an_element_is_the_event_that_it_would_be_alone() -> None:
+    bodies = [payload(name) for name in (INBOUND, ACK, SENT, REACTION)]
+    row = parse_row(json.dumps(bodies).encode())
+    for event, body in zip(row, bodies, strict=True):
+        alone = understood(body)
+        assert (event.name, event.identity, event.content) == (alone.name, alone.identity, alone.content)
+        assert json.loads(event.body) == body
+
+
+def test_an_element_that_is_no_object_is_ignored() -> None:
+    row = parse_row(b'[null, 7, "text", [{"event": "message:in:new"}], true, {}]')
+    assert [event.body for event in row] == [
+        b"null",
+        b"7",
+        b'"text"',
+        b'[{"event":"message:in:new"}]',
+        b"true",
+        b"{}",
+    ]
+    assert all(isinstance(event.content, Ignored) for event in row)
+    assert len({event.identity for event in row}) == 6
+    assert [event.identity for event in row] == [
+        event.identity for event in parse_row(b'[null,7,"text",[{"event":"message:in:new"}],true,{}]')
+    ]
+
+
+def test_an_empty_row_has_no_events() -> None:
+    assert list(parse_row(b" [ ] ")) == []
+
+
+def test_elements_that_only_an_escape_can_spell() -> None:
+    (event,) = parse_row(rb'[{"event": "message:in:new", "data": {"id": "A1", "body": "\ud83d \u00e9"}}]')
+    assert parse(event.body) == event
+    assert parse_row(b"[NaN, 1e400]")
+
+
+def test_a_row_is_bounded_and_nothing_of_it_is_lost() -> None:
+    extra = 3
+    elements = [{"n": n} for n in range(MAX_ROW_EVENTS + extra)]
+    row = parse_row(json.dumps(elements).encode())
+    assert len(row) == MAX_ROW_EVENTS + 1
+    assert isinstance(row[-1].content, Ignored)
+    assert json.loads(row[-1].body) == elements[-extra:]
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"1", b'"text"', b"[", b"[1,]", b"[" * 100_000, b"\xff\xfe[]"])
+def test_no_row(raw: bytes) -> None:
+    with pytest.raises(NotAnEventError, match=r"^(not JSON|neither a JSON object nor an array)$"):
+        parse_row(raw)
+
+
 # --- no shape at all --------------------------------------------------------------------------------------------
 
 
@@ -847,18 +926,20 @@ def spoiled(draw: st.DrawFn) -> Body:
 
 
 def only_refuses(raw: bytes) -> None:
-    """Whatever the bytes: an event that can be stored and is the same each time, or `NotAnEventError`."""
+    """Whatever the bytes: events that can be stored and are the same each time, or `NotAnEventError`."""
     try:
-        event = parse(raw)
+        row = parse_row(raw)
     except NotAnEventError:
         return
-    assert event.body == raw
-    assert event.identity == parse(raw).identity
-    can_be_stored(event)
+    assert [event.identity for event in row] == [event.identity for event in parse_row(raw)]
+    for event in row:
+        can_be_stored(event)
+        json.loads(event.body.decode("utf-8-sig"))
 
 
 def understands_any_object(body: Body) -> None:
     """JSON of any values is an event, in both spellings of what is not ASCII."""
+    only_refuses(json.dumps([body, body.get("data")]).encode())
     only_refuses(json.dumps(body).encode())
     only_refuses(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     assert parse(json.dumps(body).encode()).body

@@ -5,6 +5,7 @@ import time
 from datetime import datetime
 
 from wamsg2.sandbox.contacts import Behaviour, Reply, behaviour_of
+from wamsg2.sandbox.rows import Rows
 from wamsg2.sandbox.state import (
     AcceptedMessage,
     ChatMessage,
@@ -29,6 +30,7 @@ class Courier:
         self._world = world
         self._postman = postman
         self._device = device
+        self._rows = Rows(world, postman)
 
     def accept(self, body: Json, *, has_late_wa_id: bool, copy_of: AcceptedMessage | None = None) -> AcceptedMessage:
         """Record a valid ``POST /v1/messages``; ``carry`` or ``carry_at_once`` takes it from there."""
@@ -66,7 +68,7 @@ class Courier:
         if not self._world.online.is_set():
             self.carry(message)
             return []
-        deliveries = self._send(message)
+        deliveries = self._send(message, at_once=True)
         self._world.tasks.spawn(self._follow_up(message))
         return deliveries
 
@@ -140,14 +142,14 @@ class Courier:
         self._send(message)
         await self._follow_up(message)
 
-    def _send(self, message: AcceptedMessage) -> list[Delivery]:
+    def _send(self, message: AcceptedMessage, *, at_once: bool = False) -> list[Delivery]:
         if message.phone and self._world.strikes("delivery_failure", message.phone):
-            message.failure_reason = "recipient is not a WhatsApp user"
-            return self._report(message, "failed")
+            message.failure_reason, message.failed_at = "recipient is not a WhatsApp user", now()
+            return self._report(message, "failed", at_once=at_once)
         message.sent_at = now()
         if message.phone:
             self._enter_chat(message, message.sent_at)
-        return self._report(message, "sent")
+        return self._report(message, "sent", at_once=at_once)
 
     def _enter_chat(self, message: AcceptedMessage, at: datetime) -> None:
         self._world.ledger.chat[message.wa_id] = sent = ChatMessage(
@@ -192,12 +194,16 @@ class Courier:
         span = getattr(self._world.settings.delays, f"{step}_seconds")
         await asyncio.sleep(self._world.dice.between_seconds(span, step, message.subject))
 
-    def _report(self, message: AcceptedMessage, status: str) -> list[Delivery]:
+    def _report(self, message: AcceptedMessage, status: str, *, at_once: bool) -> list[Delivery]:
+        """Tell of the queue; the deliveries are known only where the news goes out at once."""
         message.status = status
         self._world.watch(Notice(status, message.phone, message.reference or ""))
         name = f"message:out:{status}"
-        body = queue_event(name, message, self._device)
-        return self._postman.emit(Event(name, message.phone, f"{message.subject}/{status}", body))
+        element = queue_event(name, message, self._device)
+        event = Event(name, message.phone, f"{message.subject}/{status}", element)
+        if not at_once and self._rows.takes(event):
+            return []
+        return self._postman.emit(Event(name, event.phone, event.subject, [element]))
 
     def _acknowledge(self, message: AcceptedMessage, ack: str, *, is_told: bool = True) -> None:
         message.status = ack

@@ -144,9 +144,9 @@ class Sandbox:
         """Begin or end the device's session: emits ``number:session``; without one, messages stay queued."""
         self._courier.set_device(online=online)
 
-    async def emit(self, body: Json) -> list[Delivery]:
-        """Deliver a body of one's own making to the webhooks subscribed to its ``event``."""
-        name = str(body["event"])
+    async def emit(self, body: Json | list[Json]) -> list[Delivery]:
+        """Deliver a body of one's own making to the webhooks subscribed to its ``event``, or its first element's."""
+        name = str((body[0] if isinstance(body, list) else body)["event"])
         return self._postman.emit(Event(name, "", f"{name}/{self.ledger.count('emit')}", body))
 
     async def settle(self, *, timeout_seconds: float = 30.0) -> None:

@@ -36,6 +36,11 @@ class WebhookRules:
     max_attempts: int = 100
     disable_after: int = 500  #: failed attempts in a row that disable a webhook; 0 = never
     concurrency: int = 16  #: attempts at the same time
+    row_share: float = (
+        0.5  #: share of ``message:out:sent`` and ``…:failed`` that wait for others, to come in one array
+    )
+    row_wait_seconds: Span = (0.0, 0.02)  #: how long the first one of an array waits for others
+    max_row_events: int = 25  #: elements of one array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

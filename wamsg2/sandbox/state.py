@@ -39,6 +39,7 @@ class AcceptedMessage:
     copy_of: str | None = None  #: id of the message that the same request became first (``accept_twice``)
     status: str = "queued"  #: queued, sent, delivered, read or failed
     sent_at: datetime | None = None
+    failed_at: datetime | None = None
     failure_reason: str | None = None
 
     @property

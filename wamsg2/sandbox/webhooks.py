@@ -54,7 +54,12 @@ class Event:
     name: str
     phone: str
     subject: str  #: what chance goes by; the same in every run
-    body: Json
+    body: Json | list[Json]  #: an array tells of several things
+
+    @property
+    def elements(self) -> list[Json]:
+        """All that it tells of."""
+        return self.body if isinstance(self.body, list) else [self.body]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +88,8 @@ class Delivery:
         """Its line in the log."""
         line: Json = {
             "event": self.event.name,
-            "id": self.event.body.get("id"),
+            "id": self.event.elements[0].get("id", self.event.elements[0].get("entityId")),
+            "elements": len(self.event.elements),
             "phone": self.event.phone,
             "webhook": self.webhook_id,
             "created_at": iso(self.created_at),

@@ -11,6 +11,7 @@ Json = dict[str, object]
 
 ALIAS = "Sandbox"
 PLAN = "io-professional"
+USER = "5f71e36254800f533ab70001"
 #: When this world began, for dates that mean nothing here.
 BEGINNING = "2025-10-01T00:00:00.000Z"
 
@@ -23,6 +24,12 @@ OWNER = (
     *("agent", "department", "previousDepartment", "departmentAssigner", "departmentUpdatedAt"),
     *("autoAssignDepartment", "autoAssignDepartmentAt"),
 )
+
+
+#: How far the queue got with a message; of one that has left it, ``deliveryStatus`` says more.
+QUEUE_STATUS = {"queued": "queued", "failed": "failed"}
+#: The events that come as an array, whether of one or of several messages.
+ROW_EVENTS = frozenset({"message:out:sent", "message:out:failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def queue_entity(message: AcceptedMessage) -> Json:
     entity |= {
         "phone": message.phone,
         "wid": message.wid,
-        "status": message.status,
+        "status": QUEUE_STATUS.get(message.status, "processed"),
         "deliveryStatus": message.status,
         "createdAt": iso(message.accepted_at),
         "deliverAt": iso(message.accepted_at),
@@ -128,8 +135,32 @@ def chat_entity(message: ChatMessage, device: Device, shape: Shape = Shape()) ->
 
 
 def queue_event(name: str, message: AcceptedMessage, device: Device) -> Json:
-    """``message:out:sent`` or ``message:out:failed``; ``data.id`` is the queue's."""
-    return _envelope(name, new_id(), device) | {"data": queue_entity(message)}
+    """One element of ``message:out:sent`` or ``message:out:failed``; its ids are the queue's."""
+    processed_at = message.sent_at or message.failed_at
+    data = queue_entity(message) | {
+        "failedAt": message.failed_at and iso(message.failed_at),
+        "processedAt": processed_at and iso(processed_at),
+        "schedule": {"enabled": False},
+        "device": {
+            "id": device.id,
+            "phone": device.phone,
+            "alias": ALIAS,
+            "description": "",
+            "status": "operative",
+            "session": {"status": "online", "error": False, "lastSyncAt": BEGINNING},
+            "createdAt": BEGINNING,
+            "queue": {"total": 100, "size": 0, "available": 100},
+        },
+    }
+    return {
+        "event": name,
+        "date": iso(now()),
+        "entity": "message",
+        "entityId": message.id,
+        "entityUrl": f"https://api.wassenger.com/v1/messages/{message.id}",
+        "user": USER,
+        "data": data,
+    }
 
 
 def chat_event(name: str, message: ChatMessage, device: Device, shape: Shape = Shape()) -> Json:

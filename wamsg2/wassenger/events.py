@@ -1,10 +1,12 @@
 """Webhook bodies into the domain's words.
 
 Accepts every shape that any source shows: flat (all real captures) and nested (`data.message` is an object), times
-as whole seconds or ISO, absent bodies, `@lid` senders. Whatever it does not know is `Ignored`, never an error.
+as whole seconds or ISO, absent bodies, `@lid` senders, several events in one body. What it does not know is
+`Ignored`, never an error.
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from wamsg2.masking import mask_text
@@ -22,6 +24,7 @@ from wamsg2.wassenger.fields import (
     Json,
     JsonObject,
     chat_ids,
+    dump,
     first,
     is_queue_id,
     load,
@@ -89,22 +92,63 @@ _RECEIPT_EVENTS = {
 }
 
 
+#: As many of the smallest real events fit into a body. The rest of a longer row is kept as one event.
+MAX_ROW_EVENTS = 5000
+
+
 class NotAnEventError(ValueError):
-    """The body is not a JSON object."""
+    """The body is neither a JSON object nor a JSON array."""
+
+
+def parse_row(body: bytes) -> Sequence[Event]:
+    """Understand a webhook body: an object is one event, an array one event for each of its elements.
+
+    Wassenger sends ``message:out:sent`` and ``message:out:failed`` as arrays. An element is an event of its own, with
+    its own JSON as its body; one that is no object is `Ignored`.
+
+    Raises:
+        NotAnEventError: neither an object nor an array in UTF-8. Nothing else raises, whatever the bytes.
+    """
+    parsed = _load(body)
+    if isinstance(parsed, dict):
+        return [_understand(parsed, body)]
+    if not isinstance(parsed, list):
+        raise NotAnEventError("neither a JSON object nor an array")
+    taken, rest = parsed[:MAX_ROW_EVENTS], parsed[MAX_ROW_EVENTS:]
+    try:
+        row = [
+            _understand(element, dump(element)) if isinstance(element, dict) else _ignored(dump(element), "no object")
+            for element in taken
+        ]
+        return [*row, _ignored(dump(rest), f"behind the first {MAX_ROW_EVENTS} of its row")] if rest else row
+    except ValueError:
+        raise NotAnEventError("not JSON") from None
 
 
 def parse(body: bytes) -> Event:
-    """Understand one webhook body.
+    """Understand one event.
 
     Raises:
         NotAnEventError: not a JSON object in UTF-8. Nothing else raises, whatever the bytes.
     """
-    try:
-        envelope = load(body)
-    except ValueError:
-        raise NotAnEventError("not JSON") from None
+    envelope = _load(body)
     if not isinstance(envelope, dict):
         raise NotAnEventError("not a JSON object")
+    return _understand(envelope, body)
+
+
+def _load(body: bytes) -> Json:
+    try:
+        return load(body)
+    except ValueError:
+        raise NotAnEventError("not JSON") from None
+
+
+def _ignored(body: bytes, why: str) -> Event:
+    return Event("unknown", _identity("unknown", (), body), body, Ignored(why))
+
+
+def _understand(envelope: JsonObject, body: bytes) -> Event:
     name = (text(envelope.get("event")) or "unknown")[:64]
     data = obj(envelope.get("data"))
     message = obj(data.get("message")) or data
@@ -266,7 +310,7 @@ def _receipt_time(status: ReceiptStatus, envelope: JsonObject, message: JsonObje
     told = (message.get(f"{status.value}At"), obj(happened.get(status.value)).get("date"))
     if status is ReceiptStatus.SENT:  # the entity's own date is when it was sent
         return moment(*told, message.get("timestamp"), message.get("date"))
-    return moment(*told, envelope.get("created"), envelope.get("createdAt"))
+    return moment(*told, envelope.get("created"), envelope.get("createdAt"), envelope.get("date"))
 
 
 def failure_reason(message: JsonObject) -> str | None:

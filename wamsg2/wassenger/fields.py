@@ -40,6 +40,21 @@ def load(raw: bytes) -> Json:
     return parsed
 
 
+def dump(value: Json) -> bytes:
+    """A value as JSON that `load` reads, in UTF-8.
+
+    Raises:
+        ValueError: nested too deeply.
+    """
+    try:
+        written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return written.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can spell
+        return json.dumps(value, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def obj(value: Json) -> JsonObject:
     """The object, or an empty one."""
     return value if isinstance(value, dict) else {}

@@ -88,6 +88,19 @@ def receive(
             assert_never(content)
 
 
+def receive_row(
+    tx: Tx,
+    row: Sequence[Event],
+    *,
+    arrived_at: datetime,
+    policy: Policy,
+    signals: Signals,
+    source: EventSource,
+) -> Sequence[Received]:
+    """Take in events that came at once, each on its own; what became of each."""
+    return [receive(tx, event, arrived_at=arrived_at, policy=policy, signals=signals, source=source) for event in row]
+
+
 def _receive_message(
     tx: Tx, inbound: InboundMessage, event_id: int, *, arrived_at: datetime, policy: Policy, signals: Signals
 ) -> Sequence[Recorded]:
