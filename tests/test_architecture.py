@@ -16,6 +16,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 #: The rooms from the ground up. A module imports from lower floors and from its own package, nothing else.
 FLOORS = (
     {"__init__", "model"},
+    {"numbering"},
     {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell"},
     {"traces"},
     {"store"},
@@ -42,7 +43,7 @@ APART = {
     "status": {"wassenger", "work"},  # reads
     "web": {"rules", "work", "phone", "template"},  # decides nothing
 }
-PURE = {"model", "rules", "phone", "pacing", "template", "masking", "traces", "alerts"}
+PURE = {"model", "rules", "numbering", "phone", "pacing", "template", "masking", "traces", "alerts"}
 
 #: Libraries with one place each (beside the sandbox).
 LIBRARIES = {

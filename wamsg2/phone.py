@@ -1,17 +1,16 @@
 """Phone numbers: what a person types, what we post, and the one key of all national spellings of a number.
 
-Three countries write the mobile numbers that WhatsApp knows in two ways: Mexico (``+52 1`` until 2019), Argentina
-(``+54 9`` from abroad) and Brazil (a ninth digit in front of old eight-digit mobiles, since 2012).
+Some countries write the mobile numbers that WhatsApp knows in two ways (Mexico, Argentina, Brazil), and some gave
+everybody new numbers since: see `numbering`.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 
 import phonenumbers
 
-_MEXICO = re.compile(r"\+521(\d{10})")
-_ARGENTINA = re.compile(r"\+549(\d{10})")
-# A ninth digit in front of 2-5 is part of a newer number: without it, it would be somebody's landline.
-_BRAZIL = re.compile(r"\+55(\d{2})9([016-9]\d{7})")
+from wamsg2 import numbering
+
 _WRITTEN = re.compile(r"[\s+\d().\-\u2010-\u2015\uff0b]*")  # no letters: a keypad would make 6 of an O
 _PLAIN = re.compile(r"\+[1-9]\d{7,14}", re.ASCII)
 _DIGITS = re.compile(r"\+?([1-9]\d{6,14})", re.ASCII)
@@ -25,14 +24,15 @@ def parse(text: str, default_country: str = "") -> str:
     """What a person typed, as E.164 (``+34600000001``).
 
     Args:
-        text: a number, with ``+`` or as dialled in the default country.
+        text: a number, with ``+`` or as dialled in the default country. An old number of a country that has new
+            ones is taken for the new one.
         default_country: two-letter region for numbers without ``+``, or empty.
 
     Raises:
         PhoneError: not a valid number.
     """
     if (plain := _plain(text)) is not None and phonenumbers.is_valid_number(plain):
-        return text
+        return current(text)
     if not _WRITTEN.fullmatch(text):
         raise PhoneError("not a phone number")
     try:
@@ -41,30 +41,45 @@ def parse(text: str, default_country: str = "") -> str:
         if error.error_type == phonenumbers.NumberParseException.INVALID_COUNTRY_CODE and not default_country:
             raise PhoneError("no country code (write +…, or set contacts.default_country)") from None
         raise PhoneError("not a phone number") from None
-    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    written = current(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     # The library knows one spelling of each number; a valid key means that ours is another of the same.
-    if not phonenumbers.is_valid_number(number) and not _is_valid(key(written)) and not _is_old_brazilian(written):
+    is_valid = phonenumbers.is_valid_number(number) or any(map(_is_valid, {written, key(written)}))
+    if not is_valid and not _is_old_brazilian(written):
         raise PhoneError("not a valid phone number of its country")
     return written
 
 
 def key(e164: str) -> str:
-    """One spelling for all national spellings of one number: equal keys, same person."""
-    if match := _MEXICO.fullmatch(e164):
-        return f"+52{match[1]}"
-    if match := _ARGENTINA.fullmatch(e164):
-        return f"+54{match[1]}"
-    if match := _BRAZIL.fullmatch(e164):
-        return f"+55{match[1]}{match[2]}"
-    return e164
+    """One spelling for all national spellings of one number, old and new: equal keys, same person."""
+    return _today(e164, numbering.changes_from(e164))
+
+
+def current(e164: str) -> str:
+    """The number to write to: the new one, where the country gave everybody new numbers."""
+    return _today(e164, (change for change in numbering.changes_from(e164) if change.since))
 
 
 def spellings(phone_key: str) -> tuple[str, ...]:
     """Every E.164 number whose `key` is this one, the key itself first."""
-    country, area, rest = phone_key[:3], phone_key[3:5], phone_key[5:]
-    others = {"+52": f"+521{area}{rest}", "+54": f"+549{area}{rest}", "+55": f"+55{area}9{rest}"}
-    other = others.get(country)
-    return (phone_key, other) if other and key(other) == phone_key else (phone_key,)
+    return (phone_key, *_others(phone_key, numbering.changes_to(phone_key)))
+
+
+def keys(e164: str) -> tuple[str, ...]:
+    """The key of a number, and behind it the keys that it had before its country was in the table of `numbering`.
+
+    What cannot be computed anew, since the number is not known any more, is found under one of these.
+    """
+    phone_key = key(e164)
+    return (phone_key, *_others(phone_key, (c for c in numbering.changes_to(phone_key) if c.since)))
+
+
+def _today(e164: str, changes: Iterable[numbering.Change]) -> str:
+    return next(filter(None, (change.new(e164) for change in changes)), e164)
+
+
+def _others(phone_key: str, changes: Iterable[numbering.Change]) -> Iterator[str]:
+    olds = (change.old(phone_key) for change in changes)
+    return (old for old in olds if old is not None and key(old) == phone_key)
 
 
 def from_digits(text: str) -> str | None:

@@ -104,7 +104,7 @@ class Privacy:
             "events": [row for i in found.events for row in await dossier.event(reader, i)],
             "mentions": await self._mentions(found, contact_id),
         }
-        is_forgotten = await self._store.write(lambda tx: forgotten.find(tx, [phone_key])) is not None
+        is_forgotten = await self._store.write(lambda tx: forgotten.find(tx, phone.keys(phone_key))) is not None
         if not any(everything.values()) and not is_forgotten:
             return None
         return {"phone": number, "exported_at": self._clock.now().isoformat(), "forgotten": is_forgotten} | everything

@@ -5,7 +5,7 @@ A person's names are the keys of their number and their chat ids. Pure functions
 
 import re
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice
 
 from wamsg2 import phone
 
@@ -73,11 +73,15 @@ def _squeezed(raw: bytes) -> bytes:
 
 
 def names_in(body: bytes, most: int) -> set[str] | None:
-    """Whatever in a raw event can be somebody's name: keys of numbers, and chat ids; None where that is too much."""
+    """Whatever in a raw event can be somebody's name: keys of numbers, also former ones, and chat ids.
+
+    None where there are more than `most`.
+    """
     numbers = {match.decode() for match in _DIGITS.findall(body)}
     servers = list(islice(_SERVER.finditer(body), most + 1))
     if len(numbers) + len(servers) > most:
         return None
     heads = (_HEAD.search(body, max(0, s.start() - _HEAD_CHARACTERS), s.start()) for s in servers)
     chat_ids = ((head[0] + s[0]).decode().lower() for head, s in zip(heads, servers, strict=True) if head)
-    return {*map(phone.key, filter(None, map(phone.from_digits, numbers))), *chat_ids}
+    e164s = filter(None, map(phone.from_digits, numbers))
+    return {*chain.from_iterable(map(phone.keys, e164s)), *chat_ids}

@@ -275,11 +275,14 @@ def delete_chat_ids(tx: Tx, gone: Iterable[str]) -> None:
 
 
 def bring_back(tx: Tx, contact_key: str, phone: str, phone_key: str) -> bool:
-    """The contact with this key has a number again; False where there is none. They are still opted out."""
+    """The contact with this key has a number again; False where there is none. They are still opted out.
+
+    Where another contact has the number already, that one is theirs.
+    """
     return (
         tx.execute(
             """UPDATE contacts SET phone = ?2, phone_key = ?3, reference_key = ?3, forgotten_at = NULL
-               WHERE phone_key IN (?1, ?3)""",
+               WHERE id = (SELECT id FROM contacts WHERE phone_key IN (?1, ?3) ORDER BY phone_key = ?3 DESC)""",
             (contact_key, phone, phone_key),
         ).rowcount
         > 0

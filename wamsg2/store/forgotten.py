@@ -1,12 +1,12 @@
 """People who were forgotten, as keyed hashes of their names: nothing brings back whom they stand for.
 
-A name is the key of a number or a chat id. The hashes are keyed with a random key of the database, so that they are
-worth nothing beside another one. Whoever holds the file can still try numbers: it cannot be otherwise where a number
-is to be recognised.
+A name is the key of a number (also one that an earlier version made: see `phone.keys`) or a chat id. The hashes are
+keyed with a random key of the database, so that they are worth nothing beside another one. Whoever holds the file can
+still try numbers: it cannot be otherwise where a number is to be recognised.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from wamsg2.store.times import to_ms
@@ -54,12 +54,13 @@ def add_names(tx: Tx, contact_key: str, names: Iterable[str], now: datetime) -> 
         )
 
 
-def remove(tx: Tx, phone_key: str) -> str | None:
-    """The person with this number is forgotten no more; what the key of their contact is, if they were."""
-    contact_key = find(tx, [phone_key])
-    if contact_key is not None:
+def remove(tx: Tx, names: Sequence[str]) -> list[str]:
+    """The person with these names is forgotten no more; what the keys of their contacts are, if they were."""
+    contact_keys = []
+    while (contact_key := find(tx, names)) is not None:
         tx.execute("DELETE FROM forgotten WHERE phone_hash = ?", (bytes.fromhex(contact_key),))
-    return contact_key
+        contact_keys.append(contact_key)
+    return contact_keys
 
 
 def _key(tx: Tx) -> bytes | None:

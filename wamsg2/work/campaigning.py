@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from wamsg2 import rules
+from wamsg2 import phone, rules
 from wamsg2.model import Campaign, CampaignStatus, WamsgError
 from wamsg2.store import campaigns, contacts, forgotten
 from wamsg2.store.writer import Tx
@@ -74,7 +74,7 @@ def add_rows(tx: Tx, name: str, rows: Sequence[Row], now: datetime) -> list[Join
     anybody_forgotten = forgotten.is_anybody(tx)
     results: list[Joined | None] = []
     for row in rows:
-        if anybody_forgotten and forgotten.find(tx, [row.phone_key]) is not None:
+        if anybody_forgotten and forgotten.find(tx, phone.keys(row.phone_key)) is not None:
             results.append(None)
             continue
         contact_id = contacts.add(tx, row.phone, row.phone_key, now)

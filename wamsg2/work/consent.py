@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from wamsg2.model import ConsentSource, Contact, WamsgError
+from wamsg2.phone import keys
 from wamsg2.store import contacts, forgotten, messages
 from wamsg2.store.writer import Tx
 
@@ -19,7 +20,7 @@ def opt_out_number(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
     Raises:
         WamsgError: it was forgotten, which goes further.
     """
-    if forgotten.find(tx, [phone_key]) is not None:
+    if forgotten.find(tx, keys(phone_key)) is not None:
         raise WamsgError("this number was forgotten: nothing is sent to it")
     contact_id = contacts.add(tx, phone, phone_key, now)
     written_at = _by_hand(contacts.by_id(tx, contact_id), now)

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from wamsg2 import rules
 from wamsg2.model import Contact, DeviceChanged, Event, Ignored, InboundMessage, Reaction, Receipt, Sender
+from wamsg2.phone import keys
 from wamsg2.store import contacts, erasure, forgotten, interactions, messages
 from wamsg2.store.writer import Tx
 from wamsg2.traces import names_in
@@ -62,8 +63,8 @@ def remember(tx: Tx, phone: str, phone_key: str) -> bool | None:
         Whether they have a contact still: it is theirs again, with the campaigns that it is in, and opted out. None
         where they were not forgotten.
     """
-    contact_key = forgotten.remove(tx, phone_key)
-    return None if contact_key is None else erasure.bring_back(tx, contact_key, phone, phone_key)
+    contact_keys = forgotten.remove(tx, keys(phone_key))
+    return any(erasure.bring_back(tx, key, phone, phone_key) for key in contact_keys) if contact_keys else None
 
 
 # --- what comes in afterwards ------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def take_person_out(tx: Tx, contact_id: int, receipt: Receipt, now: datetime) ->
 
 def _key_of(tx: Tx, contact: Contact) -> str:
     """The key of a forgotten contact, who may still be on the way out of the rows."""
-    return forgotten.find(tx, [contact.phone_key]) or contact.phone_key
+    return forgotten.find(tx, keys(contact.phone_key)) or contact.phone_key
 
 
 def _learn(tx: Tx, contact_key: str, sender: Sender, now: datetime) -> None:

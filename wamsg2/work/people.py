@@ -1,5 +1,7 @@
 """Who is at the other end: from what the provider tells of a sender to a contact of ours."""
 
+from itertools import chain
+
 from wamsg2 import phone
 from wamsg2.model import Contact, Sender
 from wamsg2.store import contacts, interactions
@@ -18,9 +20,9 @@ def phone_of(sender: Sender) -> str | None:
 
 
 def names_of(sender: Sender) -> set[str]:
-    """What the sender is known by: keys of their numbers, and chat ids that hide them."""
+    """What the sender is known by: keys of their numbers, also former ones, and chat ids that hide them."""
     numbers = {sender.phone, *map(phone_of_chat, sender.chat_ids)} - {None}
-    return {*map(phone.key, filter(None, numbers)), *hidden_ids(sender)}
+    return {*chain.from_iterable(map(phone.keys, filter(None, numbers))), *hidden_ids(sender)}
 
 
 def hidden_ids(sender: Sender) -> set[str]:
