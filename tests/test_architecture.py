@@ -18,7 +18,7 @@ FLOORS = (
     {"__init__", "model"},
     {"numbering"},
     {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell"},
-    {"traces"},
+    {"traces", "consent_words"},
     {"store"},
     {"wassenger", "standard_webhook"},
     {"work"},
@@ -43,7 +43,7 @@ APART = {
     "status": {"wassenger", "work"},  # reads
     "web": {"rules", "work", "phone", "template"},  # decides nothing
 }
-PURE = {"model", "rules", "numbering", "phone", "pacing", "template", "masking", "traces", "alerts"}
+PURE = {"model", "rules", "consent_words", "numbering", "phone", "pacing", "template", "masking", "traces", "alerts"}
 
 #: Libraries with one place each (beside the sandbox).
 LIBRARIES = {

@@ -81,7 +81,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "held_seconds": 60,
         },
         "database": {"path": Path("wamsg2.db")},
-        "contacts": {"default_country": ""},
+        "contacts": {"default_country": "", "opt_out_words": ()},
         "retention": {
             "raw_events_days": 30,
             "message_texts_days": 0,
@@ -262,6 +262,16 @@ def test_credentials_are_files_and_lists_have_a_value_per_line(tmp_path: Path) -
         ('[database]\npath = ""', "database.path: must be the path of a file"),
         ('[database]\npath = "/"', "database.path: must be the path of a file"),
         ('[contacts]\ndefault_country = "XX"', "contacts.default_country: must be empty or a two-letter region"),
+        ('[contacts]\nopt_out_words = "basta"', "contacts.opt_out_words: should be a list"),
+        ('[contacts]\nopt_out_words = ["basta", ""]', "contacts.opt_out_words.1: must have letters or digits"),
+        ('[contacts]\nopt_out_words = ["🛑 !"]', "contacts.opt_out_words.0: must have letters or digits"),
+        ('[contacts]\nopt_out_words = ["me@example.org"]', "contacts.opt_out_words.0: must have letters or digits"),
+        (
+            '[contacts]\nopt_out_words = ["a b c d e f g"]',
+            "contacts.opt_out_words.0: must have at most 6 words and 64",
+        ),
+        (f'[contacts]\nopt_out_words = ["{"x" * 65}"]', "contacts.opt_out_words.0: must have at most 6 words and 64"),
+        ("[contacts]\nopt_out_words = [1]", "contacts.opt_out_words.0: should be a valid string"),
         ("[wassenger]\napi_kee = 1", "wassenger.api_kee: unknown key, did you mean wassenger.api_key?"),
         ("[sender]\nx = 1", "sender: unknown key"),
         ("x = 1", "x: unknown key"),
@@ -553,6 +563,16 @@ def test_serving_requires_key_device_and_secret() -> None:
     assert "WAMSG2_WASSENGER__API_KEY" in str(caught.value)
     overrides = {"wassenger.api_key": "k", "wassenger.device": DEVICE, "webhook.secrets": ["s"]}
     load(environ={}, overrides=overrides).require_for_serving()
+
+
+def test_further_opt_out_words_are_compared_folded() -> None:
+    write('[contacts]\nopt_out_words = ["Ne plus écrire", "BASTA", "basta!"]')
+    settings = load(environ={})
+    assert settings.contacts.opt_out_words == ("Ne plus écrire", "BASTA", "basta!")
+    assert settings.policy().opt_out_words == ("basta", "ne plus ecrire")
+    hash(settings.policy())
+    in_environment = load(environ={"WAMSG2_CONTACTS__OPT_OUT_WORDS": "basta, y a"})
+    assert in_environment.contacts.opt_out_words == ("basta", "y a")
 
 
 # --- config.example.toml ----------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from wamsg2 import consent_words
 from wamsg2.model import Overlap, Policy
 
 ENVIRONMENT_PREFIX: Final = "WAMSG2_"
@@ -49,7 +50,7 @@ CREDENTIALS: Final = (
 
 # Other names of a variable; ours is stronger.
 _ALIASES: Final = {"WASSENGER_RATE_LIMIT_SECONDS": "wassenger.rate_limit_seconds"}
-_LISTS: Final = frozenset({"webhook.secrets", "webhook.signing_secrets"})
+_LISTS: Final = frozenset({"webhook.secrets", "webhook.signing_secrets", "contacts.opt_out_words"})
 # Longer than anything sensible, short enough that no date overflows: it catches milliseconds given as seconds.
 _MONTH_SECONDS: Final = 31 * 24 * 3600
 _MONTH_HOURS: Final = 31 * 24
@@ -124,6 +125,17 @@ def _region(value: str) -> str:
     if region and region not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError('must be empty or a two-letter region like "MX"')
     return region
+
+
+def _opt_out_word(value: str) -> str:
+    tokens = consent_words.fold(value).split()
+    if not tokens:
+        raise ValueError("must have letters or digits")
+    if len(tokens) > consent_words.SUSPECTED_WORDS or len(value) > consent_words.WORD_CHARACTERS:
+        raise ValueError(
+            f"must have at most {consent_words.SUSPECTED_WORDS} words and {consent_words.WORD_CHARACTERS} characters"
+        )
+    return value
 
 
 def _receiver_url(value: str) -> str:
@@ -278,10 +290,12 @@ class Database(_Section):
 
 
 class Contacts(_Section):
-    """How imported numbers are read."""
+    """How people's numbers and words are read."""
 
     #: Region of numbers without a plus; empty: a plus is required.
     default_country: Annotated[str, AfterValidator(_region)] = ""
+    #: Further words that opt out.
+    opt_out_words: tuple[Annotated[str, AfterValidator(_opt_out_word)], ...] = ()
 
 
 class Retention(_Section):
@@ -328,6 +342,7 @@ class Settings(BaseSettings):
             delay=timedelta(seconds=self.message_2.delay_seconds),
             overlap=Overlap(self.message_2.overlap),
             resend_after=timedelta(seconds=self.wassenger.resend_after_seconds),
+            opt_out_words=tuple(sorted({consent_words.fold(word) for word in self.contacts.opt_out_words})),
         )
 
     def require_for_serving(self) -> None:

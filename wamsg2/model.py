@@ -85,6 +85,7 @@ class Policy:
     delay: timedelta = timedelta(seconds=2)  #: from a reply's arrival to its Message 2
     overlap: Overlap = Overlap.LATEST
     resend_after: timedelta = timedelta(seconds=120)  #: how long look-ups must say "absent"; zero: never resend
+    opt_out_words: tuple[str, ...] = ()  #: beside those of `consent_words`, folded
 
 
 # --- what the webhook tells -------------------------------------------------------------------------------

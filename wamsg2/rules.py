@@ -4,7 +4,6 @@ Numbers in brackets point into the contract: [reply 4] is rule 4 of a reply, [se
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -101,45 +100,11 @@ def with_outcome(decisions: Sequence[Decision], outcome: ReplyOutcome) -> tuple[
 
 
 class Consent(Enum):
-    """What an opt-out or opt-in word says."""
+    """What a message says about consent (`consent_words`)."""
 
     OPT_OUT = auto()
+    OPT_OUT_SUSPECTED = auto()  #: a person must decide
     OPT_IN = auto()
-
-
-# Compared without accents and case: ARRÊT and arret are one word. Short everyday words (NO, END, CANCEL) are
-# left out: taking one for an opt-out would silence a contact who said something else.
-_OPT_OUT_WORDS = frozenset(
-    {
-        "stop", "stop all", "stopall", "unsubscribe", "opt out", "opt-out", "optout", "remove me",
-        "arret", "arreter", "desabonner", "desabonnement", "desinscrire", "desinscription",
-        "baja", "darme de baja", "dar de baja", "alto",
-        "sair", "parar", "descadastrar", "cancelar inscricao",
-        "abmelden", "stopp", "disiscriviti", "annulla iscrizione", "afmelden",
-    }
-)  # fmt: skip
-_OPT_IN_WORDS = frozenset({"start", "unstop"})
-
-
-def consent_word(text: str) -> Consent | None:
-    """Whether the whole message is a word that opts out or in; case, accents and punctuation around it are free."""
-    start, end = 0, len(text)
-    while end > start and _is_frill(text[end - 1]):
-        end -= 1
-    while start < end and _is_frill(text[start]):
-        start += 1
-    if end - start > 64:
-        return None
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text[start:end]) if not unicodedata.combining(c))
-    word = " ".join(plain.casefold().split())
-    if word in _OPT_OUT_WORDS:
-        return Consent.OPT_OUT
-    return Consent.OPT_IN if word in _OPT_IN_WORDS else None
-
-
-def _is_frill(character: str) -> bool:
-    # Format characters and symbols too: an emoji or an invisible joiner behind STOP does not change its meaning.
-    return character.isspace() or unicodedata.category(character)[0] in "PSCM"
 
 
 def consent_time(written_at: datetime | None, arrived_at: datetime) -> datetime:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from tests.simulation.daemon import CrashError, Daemon, ProcessWriter
-from wamsg2 import pacing, rules
+from wamsg2 import consent_words, pacing, rules
 from wamsg2.model import Contact, Message, Policy
 from wamsg2.store import messages, schema, writer
 from wamsg2.store.writer import CommitHook, Tx, Work
@@ -102,7 +102,7 @@ def _by_reference_alone(
 
 
 def _by_arrival(answer: Callable[..., Any], tx: Tx, contact: Contact, reply: Reply, **others: Any) -> Any:
-    if rules.consent_word(reply.text) is None:
+    if consent_words.read(reply.text) in (None, rules.Consent.OPT_OUT_SUSPECTED):
         reply = replace(reply, reply_at=reply.received_at)
     return answer(tx, contact, reply, **others)
 

@@ -9,8 +9,15 @@ from tests.simulation.weather import spread
 from tests.simulation.world import World
 
 _WORDS = {
-    Meaning.REPLY: ("yes", "Sí, gracias", "ok 👍", "who is this?", "please do", "stop by any time"),
-    Meaning.STOP: ("STOP", "stop!", "Baja", "ARRÊT.", "unsubscribe"),
+    Meaning.REPLY: (
+        "yes",
+        "Sí, gracias",
+        "ok 👍",
+        "who is this?",
+        "please do",
+        "you may stop by at my shop any time",
+    ),
+    Meaning.STOP: ("STOP", "stop!", "Baja", "ARRÊT.", "unsubscribe", "STOP SVP", "désabonnez-moi", "توقف"),
     Meaning.START: ("START", "start"),
 }
 #: How the numbers of a country are written by people, and by WhatsApp.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from wamsg2 import phone, rules
+from wamsg2 import consent_words, phone, rules
 from wamsg2.model import (
     Contact,
     Decision,
@@ -107,7 +107,7 @@ def _receive_message(
     reply_at = rules.reply_time(inbound.written_at, arrived_at)
     written_at = rules.consent_time(inbound.written_at, arrived_at)
     contact = people.identify(tx, inbound.sender, inbound.quoted_id)
-    if contact is None and rules.consent_word(inbound.text) is rules.Consent.OPT_OUT:
+    if contact is None and consent_words.read(inbound.text, policy.opt_out_words) is rules.Consent.OPT_OUT:
         contact = _stranger(tx, inbound.sender, arrived_at)
     interaction = Interaction(
         event_id,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from typing import Literal, assert_never
 
-from wamsg2 import rules
+from wamsg2 import consent_words, rules
 from wamsg2.model import (
     WENT_OUT,
     ConsentSource,
@@ -45,8 +45,8 @@ def answer(
     quoted = messages.message_1_id(tx, contact.id, reply.quoted_id) if reply.quoted_id else None
     message_1s = messages.message_1s_of(tx, contact.id, reply.reply_at, policy.window)
     decisions = rules.decide_reply(reply.reply_at, quoted, message_1s, policy)
-    consent = rules.consent_word(reply.text)
-    if consent is not None:
+    consent = consent_words.read(reply.text, policy.opt_out_words)
+    if consent is not None and consent is not rules.Consent.OPT_OUT_SUSPECTED:
         outcome = _change_consent(tx, contact, consent, written_at=reply.written_at, now=now, signals=signals)
         decisions = rules.with_outcome(decisions, outcome)
     elif contact.opted_out:
@@ -55,7 +55,13 @@ def answer(
 
 
 def _change_consent(
-    tx: Tx, contact: Contact, consent: rules.Consent, *, written_at: datetime, now: datetime, signals: Signals
+    tx: Tx,
+    contact: Contact,
+    consent: Literal[rules.Consent.OPT_OUT, rules.Consent.OPT_IN],
+    *,
+    written_at: datetime,
+    now: datetime,
+    signals: Signals,
 ) -> ReplyOutcome:
     applies = rules.consent_applies(written_at, contact.consent_at, consent)
     match consent:
