@@ -17,7 +17,7 @@ import aiosqlite
 from wamsg2 import phone
 from wamsg2.campaigns import Campaigns
 from wamsg2.inbox import Inbox
-from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy
+from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy, Start
 from wamsg2.pacing import FailureRun
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
@@ -129,6 +129,7 @@ class House:
             failures=failures,
         )
         self.inbox = Inbox(store=store, clock=self.clock, policy=policy, signals=self.sender)
+        self._last_start_seconds = self.clock.monotonic()
 
     async def campaign(
         self,
@@ -155,9 +156,11 @@ class House:
 
     async def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Settle a claim whose request starts now."""
-        now = self.clock.now()
+        now, seconds = self.clock.now(), self.clock.monotonic()
+        start = Start(now, timedelta(seconds=seconds - self._last_start_seconds))
+        self._last_start_seconds = seconds
         await self.store.write(
-            lambda tx: settling.settle(tx, claim, outcome, started_at=now, now=now, policy=self.policy)
+            lambda tx: settling.settle(tx, claim, outcome, start=start, now=now, policy=self.policy)
         )
 
     async def send_one(self, outcome: Outcome | None = None) -> Claim:

@@ -47,10 +47,11 @@ def test_a_token_too_early_changes_nothing() -> None:
 def test_a_send_that_starts_late_keeps_the_next_one_away() -> None:
     bucket = TokenBucket(1.0, now_seconds=0.0)
     bucket.take(1.0)
-    bucket.put_off(1.25)
+    assert bucket.note_start(1.25) == 1.25  # since the bucket was made
     assert bucket.ready_at_seconds == 2.25
-    bucket.put_off(1.125)  # of an earlier one, told later
+    assert bucket.note_start(1.125) == 0.0  # of an earlier one, told later
     assert bucket.ready_at_seconds == 2.25
+    assert bucket.note_start(2.5) == 1.25
 
 
 def test_time_that_passed_unused_is_not_saved_up() -> None:

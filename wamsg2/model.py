@@ -239,6 +239,14 @@ class Uncertain:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The start of a request."""
+
+    at: datetime  #: by the time of day
+    gap: timedelta  #: since the start of the one before, or of the process, by the clock that never steps
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """Never left: between its claim and its turn the contact opted out."""
 

@@ -14,6 +14,7 @@ class TokenBucket:
 
     def __init__(self, interval_seconds: float, *, now_seconds: float) -> None:
         self.interval_seconds = interval_seconds
+        self._last_start = now_seconds
         self._ready_at = now_seconds + interval_seconds
 
     @property
@@ -32,9 +33,16 @@ class TokenBucket:
             raise ValueError(message)
         self._ready_at = now_seconds + self.interval_seconds
 
-    def put_off(self, started_seconds: float) -> None:
-        """The send that took the token started only now: the next one keeps its distance from there."""
+    def note_start(self, started_seconds: float) -> float:
+        """The send that took the token started only now: the next one keeps its distance from there.
+
+        Returns:
+            Seconds since the start before it; of the first one, since the bucket was made.
+        """
         self._ready_at = max(self._ready_at, started_seconds + self.interval_seconds)
+        gap_seconds = max(started_seconds - self._last_start, 0.0)
+        self._last_start = max(self._last_start, started_seconds)
+        return gap_seconds
 
     def tokens_within(self, now_seconds: float, horizon_seconds: float, most: int) -> int:
         """How many sends could start up to `horizon_seconds` from now, `most` at the most."""

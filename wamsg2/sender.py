@@ -23,6 +23,7 @@ from wamsg2.model import (
     Outcome,
     Policy,
     Rejected,
+    Start,
     Uncertain,
     Withdrawn,
 )
@@ -214,16 +215,16 @@ class Sender:
         if self._unsent.pop(claim.message_id, None) is None:
             await self._settle(claim, Withdrawn("contact opted out"), None)
             return
-        self.last_send_at = started_at = self._clock.now()
+        self.last_send_at = self._clock.now()
         started_seconds = self._clock.monotonic()
-        self._bucket.put_off(started_seconds)
+        start = Start(self.last_send_at, timedelta(seconds=self._bucket.note_start(started_seconds)))
         try:
             outcome = await self._client.send(claim)
         except Exception as error:
             log.exception("request.broken", message_id=claim.message_id)
             outcome = Uncertain(f"internal error ({type(error).__name__})")
         outcome = self._take_in(outcome, started_seconds)
-        status = await self._settle(claim, outcome, started_at)
+        status = await self._settle(claim, outcome, start)
         self._learn(outcome, status, started_seconds)
 
     # --- outcomes ---
@@ -293,14 +294,14 @@ class Sender:
             reason, until_seconds = self._held.reason, self._held.until_seconds
         self._held = _Hold(reason, now_seconds, until_seconds)
 
-    async def _settle(self, claim: Claim, outcome: Outcome, started_at: datetime | None) -> MessageStatus | None:
+    async def _settle(self, claim: Claim, outcome: Outcome, start: Start | None) -> MessageStatus | None:
         """Store the outcome; the status that it led to. While the disk refuses, it is kept: lost, it were a doubt."""
         while True:
             unit = partial(
                 settling.settle,
                 claim=claim,
                 outcome=outcome,
-                started_at=started_at,
+                start=start,
                 now=self._clock.now(),
                 policy=self._policy,
                 signals=self,

@@ -16,7 +16,7 @@ from yarl import URL
 from tests.support import PAYLOADS, ManualClock, commit, memory
 from wamsg2 import phone, template
 from wamsg2.campaigns import Campaigns, ImportReport
-from wamsg2.model import Accepted, EventSource, Policy
+from wamsg2.model import Accepted, EventSource, Policy, Start
 from wamsg2.store import campaigns as campaign_rows
 from wamsg2.store.database import Store
 from wamsg2.store.writer import Tx
@@ -61,8 +61,8 @@ def _answered() -> sqlite3.Connection:
     claim = partial(claiming.claim, now=_NOW, due_before=_NOW, most=2, limit=None)
     first, _sending = commit(connection, claim).claims
     accepted = Accepted("675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001")
-    sent_at = _NOW - timedelta(minutes=1)
-    settle = partial(settling.settle, claim=first, outcome=accepted, started_at=sent_at, now=_NOW, policy=_POLICY)
+    start = Start(_NOW - timedelta(minutes=1), timedelta(seconds=1))
+    settle = partial(settling.settle, claim=first, outcome=accepted, start=start, now=_NOW, policy=_POLICY)
     commit(connection, settle)
     return connection
 

@@ -22,6 +22,7 @@ from wamsg2.model import (
     Policy,
     Receipt,
     ReceiptStatus,
+    Start,
 )
 from wamsg2.store import campaigns, contacts, events, messages
 from wamsg2.store.times import from_ms, to_ms
@@ -51,7 +52,11 @@ class Table:
 
     def send(self, accepted: Accepted) -> int:
         (claim,) = self(lambda tx: claiming.claim(tx, now=START, due_before=START, most=1)).claims
-        self(lambda tx: settling.settle(tx, claim, accepted, started_at=START, now=START, policy=Policy()))
+        self(
+            lambda tx: settling.settle(
+                tx, claim, accepted, start=Start(START, timedelta(seconds=1)), now=START, policy=Policy()
+            )
+        )
         return claim.message_id
 
 
@@ -133,7 +138,14 @@ def test_one_message_2_whatever_its_status(table: Table) -> None:
     def add() -> bool:
         return table(
             lambda tx: messages.add_message_2(
-                tx, contact_id=1, campaign_id=1, reference="r", reply_at=START, due_at=START, now=START
+                tx,
+                contact_id=1,
+                campaign_id=1,
+                reference="r",
+                reply_at=START,
+                window=timedelta(hours=24),
+                due_at=START,
+                now=START,
             )
         )
 

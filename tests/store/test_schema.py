@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import memory
 from wamsg2.model import MessageStatus, ReplyOutcome
-from wamsg2.store import verify
+from wamsg2.store import schema, verify
 
 
 def insert(connection: sqlite3.Connection, table: str, **values: object) -> None:
@@ -196,6 +197,31 @@ def test_a_contact_or_campaign_goes_with_all_its_rows(
     for emptied in ("recipients", "messages", "interactions"):
         assert connection.execute(f"SELECT count(*) FROM {emptied}").fetchone() == (0,)  # noqa: S608 - constants
     assert counters(connection) == []
+
+
+# --- from version 1 ------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_shows_the_first_replies_and_what_was_removed() -> None:
+    """Version 1 kept the reply that arrived first, and knew only how many events were removed."""
+    with closing(schema.in_memory(1)) as connection:
+        connection.executescript(
+            """INSERT INTO contacts (id, phone, phone_key, created_at) VALUES (1, '+34600000001', '+34600000001', 0);
+               INSERT INTO campaigns (id, name, key, status, message_1, created_at)
+               VALUES (1, 'c', 'k', 'draft', '', 0);
+               INSERT INTO recipients (campaign_id, contact_id, variables) VALUES (1, 1, '{}');
+               INSERT INTO events (id, identity, name, result, source, body, received_at)
+               VALUES (8, x'01', 'message:in:new', 'accepted', 'webhook', x'7b7d', 80);
+               INSERT INTO interactions (event_id, contact_id, campaign_id, type, outcome, text, wa_id, reply_at,
+                                         written_at, received_at)
+               VALUES (7, 1, 1, 'text', 'no_message_2', '', '', 70, 70, 70),
+                      (8, 1, 1, 'text', 'no_message_2', '', '', 60, 60, 80);"""
+        )
+        assert connection.execute("SELECT replied_at FROM recipients").fetchall() == [(70,)]
+        schema.migrate(connection)
+        assert connection.execute("SELECT replied_at FROM recipients").fetchall() == [(60,)]
+        assert connection.execute("SELECT replied FROM campaign_counts").fetchall() == [(1,)]
+        assert connection.execute("SELECT name, at FROM marks").fetchall() == [("events_removed", 70)]
 
 
 # --- counters ------------------------------------------------------------------------------------------------

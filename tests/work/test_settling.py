@@ -28,6 +28,7 @@ from wamsg2.model import (
     ReceiptStatus,
     Rejected,
     Sender,
+    Start,
     Uncertain,
     Unknown,
     WamsgError,
@@ -42,6 +43,7 @@ ONE = "+34600000001"
 QUEUE_ID, WA_ID = "675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001"
 SENT_AT = START + timedelta(seconds=4)
 POLICY = Policy()
+GAP = timedelta(seconds=1)
 Columns = tuple[object, ...]
 
 
@@ -78,7 +80,7 @@ def answered(outcome: Outcome) -> Happening:
     return lambda connection, claim: commit(
         connection,
         lambda tx: settling.settle(
-            tx, claim, outcome, started_at=START, now=START + timedelta(seconds=9), policy=POLICY
+            tx, claim, outcome, start=Start(START, GAP), now=START + timedelta(seconds=9), policy=POLICY
         ),
     )
 
@@ -316,7 +318,7 @@ async def test_the_answer_to_an_older_attempt_is_not_taken(home: House) -> None:
     now = home.clock.now()
     for outcome in (Accepted(QUEUE_ID), Rejected("HTTP 400")):
         status = await home.store.write(
-            lambda tx, o=outcome: settling.settle(tx, first, o, started_at=now, now=now, policy=POLICY)  # type: ignore[misc]
+            lambda tx, o=outcome: settling.settle(tx, first, o, start=Start(now, GAP), now=now, policy=POLICY)  # type: ignore[misc]
         )
         assert status is None
     assert await home.rows("SELECT status, attempt, queue_id FROM messages") == [("sending", second.attempt, None)]
@@ -565,7 +567,7 @@ async def test_what_a_request_came_to_is_noted(home: House, outcome: Outcome, no
     home.clock.advance(7)
     now = home.clock.now()
     await home.store.write(
-        lambda tx: settling.settle(tx, claim, outcome, started_at=started_at, now=now, policy=POLICY)
+        lambda tx: settling.settle(tx, claim, outcome, start=Start(started_at, GAP), now=now, policy=POLICY)
     )
     assert await noted(home) == [(0.0, "attempt 1"), (7.0, note)]
 
@@ -575,7 +577,7 @@ async def test_what_is_withdrawn_for_an_opt_out_is_cancelled_and_noted(home: Hou
     (claim,) = await home.claim()
     await home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1"))
     outcome, now = Withdrawn("contact opted out"), home.clock.now()
-    await home.store.write(lambda tx: settling.settle(tx, claim, outcome, started_at=None, now=now, policy=POLICY))
+    await home.store.write(lambda tx: settling.settle(tx, claim, outcome, start=None, now=now, policy=POLICY))
     assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
     assert (await noted(home))[-1] == (0.0, "withdrawn: contact opted out")
 

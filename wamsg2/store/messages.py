@@ -115,6 +115,7 @@ def add_message_2(
     campaign_id: int,
     reference: str,
     reply_at: datetime,
+    window: timedelta,
     due_at: datetime,
     now: datetime,
     status: MessageStatus = MessageStatus.QUEUED,
@@ -122,12 +123,17 @@ def add_message_2(
 ) -> bool:
     """Create a Message 2 (see `rules.first_status`); False where one exists, whatever its status: the unique index
     is the judge.
+
+    With the row goes the proof that it was earned: the window in force, and from when on it was open. Either may be
+    another one later.
     """
     doubted_ms = to_ms(now) if status is MessageStatus.UNCERTAIN else None
     cursor = tx.execute(
         """INSERT INTO messages (contact_id, campaign_id, step, status, reason, reference, reply_at, created_at,
-                                 due_at, uncertain_since, look_up_at, doubts)
-           VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9 IS NOT NULL)
+                                 due_at, uncertain_since, look_up_at, doubts, window_ms, window_from)
+           VALUES (?1, ?2, 2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9 IS NOT NULL, ?10,
+                   (SELECT coalesce(sent_at, attempted_at) FROM messages
+                    WHERE contact_id = ?1 AND campaign_id = ?2 AND step = 1))
            ON CONFLICT (contact_id, campaign_id, step) DO NOTHING""",
         (
             contact_id,
@@ -139,6 +145,7 @@ def add_message_2(
             to_ms(now),
             to_ms(due_at),
             doubted_ms,
+            window // _MILLISECOND,
         ),
     )
     return cursor.rowcount == 1
@@ -217,13 +224,12 @@ def rendering(tx: Tx, message_id: int) -> tuple[str, str, dict[str, str], str, d
 def claim(tx: Tx, message: Message, text: str, now: datetime, limit: timedelta | None) -> None:
     """Queued to sending, with the text and the next attempt; a Message 1 ends its campaign's turn.
 
-    `limit` is the one in force between two sends: with the times of the requests it shows that it was kept.
+    `limit` is the one in force between two sends: with the gap before the request it shows that it was kept.
     """
     (number,) = tx.execute("UPDATE totals SET value = value + 1 WHERE name = 'last_turn' RETURNING value").fetchone()
     tx.execute(
         """UPDATE messages SET status = 'sending', attempt = attempt + 1, text = ?, attempted_at = ?, limit_ms = ?,
-                  reason = NULL,
-                  claim_number = ?
+                  gap_ms = NULL, reason = NULL, claim_number = ?
            WHERE id = ? AND status = 'queued'""",
         (text, to_ms(now), None if limit is None else limit // _MILLISECOND, number, message.id),
     )
@@ -247,9 +253,15 @@ def release(
     )
 
 
-def set_started(tx: Tx, message_id: int, started_at: datetime) -> None:
-    """Correct the start of the attempt from its claim to its request."""
-    tx.execute("UPDATE messages SET attempted_at = ? WHERE id = ?", (to_ms(started_at), message_id))
+def set_started(tx: Tx, message_id: int, started_at: datetime, *, gap: timedelta | None) -> None:
+    """Correct the start of the attempt from its claim to its request.
+
+    `gap` is measured from the start before it, by the clock that never steps; None where nobody measured it.
+    """
+    tx.execute(
+        "UPDATE messages SET attempted_at = ?, gap_ms = ? WHERE id = ?",
+        (to_ms(started_at), None if gap is None else gap // _MILLISECOND, message_id),
+    )
 
 
 def set_unstarted(tx: Tx, message_id: int) -> None:

@@ -31,8 +31,14 @@ async def old_events(reader: Reader, before: datetime, most: int) -> list[int]:
 
 
 def delete_events(tx: Tx, event_ids: Iterable[int]) -> None:
-    """Delete raw events; interactions that point to them stay."""
-    tx.executemany("DELETE FROM events WHERE id = ?", ((event_id,) for event_id in event_ids))
+    """Delete raw events, and mark up to when they are gone; interactions that point to them stay."""
+    for event_id in event_ids:
+        tx.execute(
+            """INSERT INTO marks (name, at) SELECT 'events_removed', received_at FROM events WHERE id = ?
+               ON CONFLICT (name) DO UPDATE SET at = max(at, excluded.at)""",
+            (event_id,),
+        )
+        tx.execute("DELETE FROM events WHERE id = ?", (event_id,))
 
 
 async def old_receipts(reader: Reader, before: datetime, most: int) -> list[int]:

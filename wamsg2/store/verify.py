@@ -1,4 +1,8 @@
-"""Recounts everything from the rows, and looks for rows that break a promise (contract §2)."""
+"""Recounts everything from the rows, and looks for rows that break a promise (contract §2).
+
+The rows carry their own proofs: numbers of claims, measured gaps, the window in force. No check compares what two
+clocks said, or asks the configuration of today about yesterday; where an old row has no proof, it is not judged.
+"""
 
 import json
 import sqlite3
@@ -15,10 +19,6 @@ from wamsg2.store.times import to_ms
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST_ROWS = 20  #: of each violation are named
-#: A claim, whose time a row keeps until its request has started, is up to 50 ms ahead of it; the rest is the clock's.
-_JITTER = timedelta(milliseconds=60)
-#: Raw events are kept at least this long (contract §6).
-_EVENTS_KEPT = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,10 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         SELECT 'message ' || m.id FROM messages m
         JOIN messages o ON o.contact_id = m.contact_id AND o.campaign_id = m.campaign_id AND o.step = 1
         WHERE m.step = 2
-          AND NOT (m.reply_at BETWEEN o.sent_at - :tolerance_ms AND o.sent_at + :window_ms)
-          -- the provider's time may have become known after the reply was decided
-          AND NOT (m.reply_at BETWEEN o.attempted_at - :tolerance_ms AND o.attempted_at + :window_ms)"""),
+          AND NOT (m.reply_at BETWEEN m.window_from - :tolerance_ms AND m.window_from + m.window_ms)
+          -- another time of the Message 1 may have become known since
+          AND NOT ifnull(m.reply_at BETWEEN o.sent_at - :tolerance_ms AND o.sent_at + m.window_ms, 0)
+          AND NOT ifnull(m.reply_at BETWEEN o.attempted_at - :tolerance_ms AND o.attempted_at + m.window_ms, 0)"""),
     ("P2", "a reply that was to be answered without a Message 2", """
         SELECT 'interaction ' || i.id FROM interactions i WHERE i.outcome = 'message_2_queued' AND NOT EXISTS (
             SELECT 1 FROM messages m
@@ -67,39 +68,29 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         SELECT 'interaction ' || i.id FROM interactions i JOIN messages m ON m.id = i.message_id
         WHERE i.outcome = 'waiting_for_message_1' AND m.status NOT IN ('sending', 'uncertain')"""),
     ("P3", "a request to a contact after the commit that opted them out", """
-        SELECT 'message ' || m.id FROM messages m JOIN interactions o ON o.contact_id = m.contact_id
-        JOIN contacts c ON c.id = m.contact_id
-        WHERE o.outcome = 'opt_out' AND m.status NOT IN ('queued', 'cancelled')
-          -- the commit itself leaves no time behind: it follows the decision by far less than this
-          AND m.attempted_at > coalesce(o.decided_at, o.received_at) + :tolerance_ms
-          AND NOT (c.opted_out = 0 AND c.consent_at > o.written_at)  -- taken back since, maybe by hand
-          AND NOT EXISTS (SELECT 1 FROM interactions n WHERE n.contact_id = m.contact_id AND n.outcome = 'opt_in'
-                          AND n.written_at > o.written_at AND n.received_at <= m.attempted_at)"""),
+        SELECT DISTINCT 'message ' || m.id FROM consents o JOIN messages m ON m.contact_id = o.contact_id
+        WHERE o.opted_out = 1 AND m.claim_number > o.claims_before AND m.status NOT IN ('queued', 'cancelled')
+          -- whatever was said last before the claim
+          AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.contact_id = o.contact_id AND n.id > o.id
+                          AND n.claims_before < m.claim_number)
+          -- claimed for one of two contacts that turned out to be the same person later
+          AND NOT EXISTS (SELECT 1 FROM consents n WHERE n.contact_id = o.contact_id AND n.source = 'merge'
+                          AND n.claims_before >= m.claim_number)"""),
     ("P3", "a queued message to a contact who has opted out", """
         SELECT 'message ' || m.id FROM messages m JOIN contacts c ON c.id = m.contact_id
         WHERE m.status = 'queued' AND c.opted_out = 1"""),
-    ("P3", "a request to a contact after they were opted out by hand", """
-        SELECT 'message ' || m.id FROM messages m JOIN contacts c ON c.id = m.contact_id
-        WHERE c.opted_out = 1 AND m.status NOT IN ('queued', 'cancelled')
-          AND m.attempted_at > c.consent_at + :tolerance_ms
-          -- a word of their own counts from its arrival, which is judged above
-          AND NOT EXISTS (SELECT 1 FROM interactions o WHERE o.contact_id = c.id AND o.outcome = 'opt_out'
-                          AND o.written_at = c.consent_at)"""),
     ("P3", "an opt-out word that its contact does not show", """
         SELECT 'interaction ' || o.id || ' contact ' || c.id
         FROM interactions o JOIN contacts c ON c.id = o.contact_id
         WHERE o.outcome = 'opt_out' AND (c.consent_at IS NULL OR c.consent_at < o.written_at
                                          OR c.consent_at = o.written_at AND c.opted_out = 0)"""),
     ("P4", "two requests closer than the limit", """
-        SELECT printf('messages %d and %d: %d ms apart, the limit is %d', earlier, id, gap_ms, limit_ms)
-        FROM (SELECT id, limit_ms, lag(id) OVER starts AS earlier,
-                     attempted_at - lag(attempted_at) OVER starts AS gap_ms
-              FROM messages WHERE limit_ms IS NOT NULL WINDOW starts AS (ORDER BY attempted_at, id))
-        -- the later one's limit: the first request of a process keeps its distance, whatever the limit was before
-        WHERE gap_ms < limit_ms - :jitter_ms"""),
-    ("P5", "the raw event of a recent interaction is gone", """
+        SELECT printf('message %d: %d ms after the start before it, the limit is %d', id, gap_ms, limit_ms)
+        FROM messages WHERE gap_ms < limit_ms"""),
+    ("P5", "the raw event of an interaction is gone that nothing removed", """
         SELECT 'interaction ' || i.id || ' event ' || i.event_id FROM interactions i
-        WHERE i.received_at > :now_ms - :kept_ms AND i.event_id IS NOT NULL
+        WHERE i.event_id IS NOT NULL
+          AND i.received_at > ifnull((SELECT at FROM marks WHERE name = 'events_removed'), -1)
           -- ids of events begin anew where all are pruned
           AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = i.event_id AND e.received_at = i.received_at)"""),
     ("P5", "an accepted message without an interaction", """
@@ -115,11 +106,15 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         FROM interactions i JOIN messages m ON m.id = i.message_id
         WHERE i.outcome <> 'reaction'
           AND (m.step <> 1 OR m.contact_id IS NOT i.contact_id OR m.campaign_id IS NOT i.campaign_id)"""),
-    ("P5", "a reply or opt-out that its campaign does not show", """
-        SELECT DISTINCT 'campaign ' || r.campaign_id || ' contact ' || r.contact_id
-        FROM interactions i JOIN recipients r ON r.campaign_id = i.campaign_id AND r.contact_id = i.contact_id
-        WHERE i.outcome = 'opt_out' AND r.opted_out_at IS NULL
-           OR i.outcome NOT IN ('opt_out', 'reaction') AND r.replied_at IS NULL"""),
+    ("P5", "the first reply or opt-out that a campaign shows is another", """
+        WITH first AS (
+            SELECT campaign_id, contact_id,
+                   min(reply_at) FILTER (WHERE outcome NOT IN ('reaction', 'opt_out', 'not_a_reply')) AS replied_at,
+                   min(reply_at) FILTER (WHERE outcome = 'opt_out') AS opted_out_at
+            FROM interactions GROUP BY campaign_id, contact_id)
+        SELECT 'campaign ' || r.campaign_id || ' contact ' || r.contact_id
+        FROM recipients r LEFT JOIN first f ON f.campaign_id = r.campaign_id AND f.contact_id = r.contact_id
+        WHERE r.replied_at IS NOT f.replied_at OR r.opted_out_at IS NOT f.opted_out_at"""),
     ("P5", "a receipt waits for a message that is known", """
         SELECT 'receipt ' || w.id || ' message ' || m.id FROM waiting_receipts w JOIN messages m
         ON m.reference = w.reference OR m.queue_id IN (w.queue_id, w.wa_id) OR m.wa_id IN (w.queue_id, w.wa_id)
@@ -139,9 +134,13 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
         SELECT 'campaign ' || campaign_id || ' interaction ' || id FROM interactions
         WHERE campaign_id IN ended AND outcome = 'waiting_for_message_1'"""),
     ("P6", "a message waits for a time that is more than a day away", """
-        SELECT 'message ' || id FROM messages
-        WHERE status = 'queued' AND due_at > :now_ms + 86400000
-           OR status = 'uncertain' AND look_up_at > :now_ms + 86400000"""),
+        -- from now, or from the newest moment that the daemon's clock has shown
+        WITH newest AS (SELECT max(:now_ms,
+                ifnull((SELECT max(max(created_at), ifnull(max(uncertain_since), 0)) FROM messages), 0),
+                ifnull((SELECT max(max(at), ifnull(max(last_at), 0)) FROM message_notes), 0)) AS at)
+        SELECT 'message ' || m.id FROM messages m, newest
+        WHERE m.status = 'queued' AND m.due_at > newest.at + 86400000
+           OR m.status = 'uncertain' AND m.look_up_at > newest.at + 86400000"""),
     ("P6", "a campaign that was never launched has sent something", """
         SELECT 'campaign ' || g.id || ' message ' || m.id FROM campaigns g JOIN messages m ON m.campaign_id = g.id
         WHERE g.launched_at IS NULL AND m.attempt > 0"""),
@@ -151,7 +150,9 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
                           WHERE r.campaign_id = m.campaign_id AND r.contact_id = m.contact_id)"""),
     ("P6", "a queued message of a cancelled campaign", """
         SELECT 'message ' || m.id FROM messages m JOIN campaigns g ON g.id = m.campaign_id
-        WHERE g.status = 'cancelled' AND m.status = 'queued'"""),
+        WHERE g.status = 'cancelled' AND m.status = 'queued'
+          -- a cancellation that is under way, or was cut off: nothing of it leaves, and it can be done again
+          AND NOT EXISTS (SELECT 1 FROM marks WHERE name = 'cancelling:' || g.id)"""),
     ("P6", "a launched campaign has a contact without a Message 1", """
         SELECT 'campaign ' || r.campaign_id || ' contact ' || r.contact_id
         FROM recipients r JOIN campaigns g ON g.id = r.campaign_id
@@ -188,10 +189,14 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
             SELECT id, 'interactions', interactions, coalesce(i.n, 0) FROM counted
             LEFT JOIN (SELECT campaign_id AS g, count(*) AS n FROM interactions GROUP BY campaign_id) i ON i.g = id)
         SELECT printf('campaign %d %s: counted %d, rows %d', id, name, n, real) FROM compared WHERE n IS NOT real"""),
-    ("counters", "the count of unmatched interactions differs from the rows", """
-        WITH real AS (SELECT count(*) AS n FROM interactions WHERE outcome = 'unknown_contact')
-        SELECT printf('totals unmatched: counted %d, rows %d', value, n)
-        FROM real LEFT JOIN totals ON name = 'unmatched' WHERE value IS NOT n"""),
+    ("counters", "the counts of interactions differ from the rows", """
+        WITH named (name, outcome) AS (
+            VALUES ('unmatched', 'unknown_contact'), ('suspected', 'opt_out_suspected'),
+                   ('not_replies', 'not_a_reply')),
+        real AS (SELECT n.name, count(i.id) AS n FROM named n LEFT JOIN interactions i ON i.outcome = n.outcome
+                 GROUP BY n.name)
+        SELECT printf('totals %s: counted %d, rows %d', r.name, t.value, r.n)
+        FROM real r LEFT JOIN totals t ON t.name = r.name WHERE t.value IS NOT r.n"""),
     ("counters", "the counts of events differ from the rows", """
         WITH counted AS (
             SELECT sum(value) FILTER (WHERE name = 'webhooks_received') AS webhooks,
@@ -222,8 +227,6 @@ def parameters(
     return {
         "window_ms": window // _MILLISECOND,
         "tolerance_ms": tolerance // _MILLISECOND,
-        "jitter_ms": _JITTER // _MILLISECOND,
-        "kept_ms": _EVENTS_KEPT // _MILLISECOND,
         "now_ms": to_ms(now),
         "inbound_events": json.dumps(list(inbound_events)),
     }
@@ -239,12 +242,9 @@ async def violations(
 ) -> list[Violation]:
     """Every violation that the rows can show, in one consistent view of the database.
 
-    The times of requests are the time of day: where somebody set the clock back by hand, requests before and after
-    can look closer than the limit (P4), which the sender keeps by a clock that never steps.
-
     Args:
         reader: of a database of this program.
-        window: how long after Message 1 a reply counts.
+        window: how long after Message 1 a reply counts: for which campaigns are over.
         tolerance: between two clocks.
         now: the time.
         inbound_events: names of the events that bring what a person wrote: each leaves an interaction.

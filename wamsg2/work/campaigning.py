@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wamsg2 import phone, rules
 from wamsg2.model import Campaign, CampaignStatus, WamsgError
-from wamsg2.store import campaigns, contacts, forgotten
+from wamsg2.store import campaigns, contacts, forgotten, marks
 from wamsg2.store.writer import Tx
 
 #: So many rows are written in one transaction: 10 to 20 ms, in which nobody else can commit.
@@ -139,9 +139,17 @@ def cancel(tx: Tx, name: str, now: datetime) -> int:
     """End a campaign: from this commit on nothing of it is claimed. Its id, for `cancel_queued`."""
     campaign = find_for(tx, name, "cancel")
     campaigns.set_status(tx, campaign.id, CampaignStatus.CANCELLED, now)
+    marks.put(tx, _cancelling(campaign.id), now)
     return campaign.id
 
 
 def cancel_queued(tx: Tx, campaign_id: int) -> int:
-    """Cancel some of a cancelled campaign's queued messages; how many were."""
-    return campaigns.cancel_queued(tx, campaign_id, "campaign cancelled", CHUNK_ROWS)
+    """Cancel some of a cancelled campaign's queued messages; how many were, none when all are."""
+    cancelled = campaigns.cancel_queued(tx, campaign_id, "campaign cancelled", CHUNK_ROWS)
+    if not cancelled:
+        marks.remove(tx, _cancelling(campaign_id))
+    return cancelled
+
+
+def _cancelling(campaign_id: int) -> str:
+    return f"cancelling:{campaign_id}"

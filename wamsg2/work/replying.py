@@ -95,6 +95,7 @@ def apply(tx: Tx, decision: Decision, contact: Contact, reply: Reply, *, policy:
         campaign_id=decision.campaign_id,
         reference=rules.reference(decision.campaign_key, contact.reference_key, Step.MESSAGE_2),
         reply_at=reply.reply_at,
+        window=policy.window,
         due_at=reply.received_at + policy.delay,
         now=now,
         status=status,

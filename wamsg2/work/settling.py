@@ -27,6 +27,7 @@ from wamsg2.model import (
     ReceiptStatus,
     Rejected,
     Sender,
+    Start,
     Step,
     Uncertain,
     Unknown,
@@ -44,7 +45,7 @@ def settle(
     claim: Claim,
     outcome: Outcome,
     *,
-    started_at: datetime | None,
+    start: Start | None,
     now: datetime,
     policy: Policy,
     signals: Signals = NO_SIGNALS,
@@ -57,7 +58,7 @@ def settle(
         tx: the open transaction.
         claim: as given by `claiming.claim`.
         outcome: what the request came to.
-        started_at: when the request started; None if it never did.
+        start: of the request; None if it never started.
         now: time of this unit.
         policy: for replies that this brings to a decision.
         signals: told of an opt-out that this brings to light.
@@ -70,9 +71,9 @@ def settle(
         return None
     if message.contact_forgotten:  # while the request was under way; the provider's words may repeat theirs
         outcome = replace(outcome, reason=rules.FORGOTTEN)
-    if started_at is not None:
-        messages.set_started(tx, message.id, started_at)
-        message = replace(message, attempted_at=started_at)
+    if start is not None:
+        messages.set_started(tx, message.id, start.at, gap=start.gap)
+        message = replace(message, attempted_at=start.at)
     else:
         messages.set_unstarted(tx, message.id)
     if isinstance(outcome, Accepted):
@@ -288,7 +289,7 @@ def _accept_found(
 ) -> None:
     """A look-up tells how far a message got, and when it was sent: each is a proof of its own."""
     if message.attempted_at is None and found.created_at:  # of a request after the backup that was restored
-        messages.set_started(tx, message.id, found.created_at)
+        messages.set_started(tx, message.id, found.created_at, gap=None)
         message = replace(message, attempted_at=found.created_at)
     if found.sent_at and found.status is not ReceiptStatus.SENT:
         sent = replace(found, status=ReceiptStatus.SENT, reason=None)

@@ -15,6 +15,8 @@ ALTER TABLE messages ADD COLUMN claim_number INTEGER;
 ALTER TABLE messages ADD COLUMN gap_ms INTEGER;
 -- Message 2: the reply window in force when it was created.
 ALTER TABLE messages ADD COLUMN window_ms INTEGER;
+-- Message 2: when its Message 1 had gone out, as far as was known then.
+ALTER TABLE messages ADD COLUMN window_from INTEGER;
 -- How often in a row it was refused for the account's sake (key, credit, device) since others went out.
 ALTER TABLE messages ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
 
@@ -130,3 +132,20 @@ CREATE TRIGGER interactions_changed AFTER UPDATE OF campaign_id, contact_id, out
                           AND i.outcome = 'opt_out')
     WHERE campaign_id IN (old.campaign_id, new.campaign_id) AND contact_id IN (old.contact_id, new.contact_id);
 END;
+
+-- First replies were those that arrived first, also where they belong to no campaign any more.
+UPDATE recipients SET
+    replied_at = (SELECT min(i.reply_at) FROM interactions i
+                  WHERE i.contact_id = recipients.contact_id AND i.campaign_id = recipients.campaign_id
+                    AND i.outcome NOT IN ('reaction', 'opt_out')),
+    opted_out_at = (SELECT min(i.reply_at) FROM interactions i
+                    WHERE i.contact_id = recipients.contact_id AND i.campaign_id = recipients.campaign_id
+                      AND i.outcome = 'opt_out')
+WHERE replied_at IS NOT NULL OR opted_out_at IS NOT NULL;
+
+-- Up to then raw events have been removed.
+INSERT INTO marks (name, at)
+SELECT 'events_removed', i.received_at FROM interactions i
+WHERE i.event_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = i.event_id AND e.received_at = i.received_at)
+ORDER BY i.received_at DESC LIMIT 1;
