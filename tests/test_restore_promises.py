@@ -37,7 +37,7 @@ class Restoring(World):
     @rule(sure=seldom)
     def back_up(self, *, sure: bool) -> None:
         if sure or self.backup is None:
-            self.backup = memory()
+            self.backup = self.backup or memory()
             self.connection.backup(self.backup)
             self.taken_in_then = Counter(self.taken_in)
 
@@ -85,6 +85,13 @@ class Restoring(World):
     def doubts(self) -> list[tuple[int, str]]:
         unknown = {message_id for message_id, _ in self.rows(IN_DOUBT)}
         return [(message_id, reference) for message_id, reference in super().doubts() if message_id not in unknown]
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if self.backup is not None:
+                self.backup.close()
 
     # How consent comes about is the other machine's affair; a person's word is lost with the database.
 

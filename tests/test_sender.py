@@ -198,6 +198,8 @@ def test_without_a_limit_claims_wait_for_company_and_for_nobody_who_hangs() -> N
         begun = [at for at, _ in simulation.requests[16:]]
         assert len(set(begun)) <= 91 / 3  # claimed together, they begin together
         running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        connection.close()
 
     run_virtually(scenario())
 

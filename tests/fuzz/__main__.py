@@ -82,7 +82,6 @@ def main(arguments: Sequence[str]) -> None:
     name, *options = arguments
     with atheris.instrument_imports(include=["wamsg2", "yarl", "phonenumbers"]):
         targets = import_module("tests.fuzz.targets")
-    target = targets.TARGETS[name](Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-")))
     if found := next((each for each in options if Path(each).is_dir()), None):
         # New inputs go into the first directory.
         kept = str(targets.CORPUS / name)
@@ -92,8 +91,9 @@ def main(arguments: Sequence[str]) -> None:
     # To merge, libFuzzer starts itself anew as its first argument says.
     program = f"{sys.executable} -m tests.fuzz {name}"
     mutator = {"custom_mutator": _mutate_json} if name == "webhook" else {}
-    atheris.Setup([program, *_LIMITS, *options], target, **mutator)
-    atheris.Fuzz()
+    with targets.TARGETS[name](Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))) as target:
+        atheris.Setup([program, *_LIMITS, *options], target, **mutator)
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -46,9 +46,8 @@ def _rolled_back(connection: sqlite3.Connection) -> Iterator[Tx]:
 # --- webhook ----------------------------------------------------------------------------------------------------
 
 
-def _answered() -> sqlite3.Connection:
+def _prepare(connection: sqlite3.Connection) -> None:
     """The contact of the captured payloads with a Message 1 that they are about, and one that nobody knows of."""
-    connection = memory()
     for name in ("spring", "autumn"):
         key = hashlib.sha256(name.encode()).hexdigest()[:32]
         add = partial(campaign_rows.add, name=name, key=key, message_1="Hello", message_2="More", now=_NOW)
@@ -64,12 +63,11 @@ def _answered() -> sqlite3.Connection:
     start = Start(_NOW - timedelta(minutes=1), timedelta(seconds=1))
     settle = partial(settling.settle, claim=first, outcome=accepted, start=start, now=_NOW, policy=_POLICY)
     commit(connection, settle)
-    return connection
 
 
-def webhook(_scratch: Path) -> Target:
+@contextmanager
+def webhook(_scratch: Path) -> Iterator[Target]:
     """Whatever a body says, it is refused as no event or stored with its effects; so is what comes after it."""
-    connection = _answered()
     ordinary = [
         events.parse((PAYLOADS / name).read_bytes())
         for name in ("message_out_ack.reconstructed.json", "message_in_new.text.json")
@@ -86,7 +84,9 @@ def webhook(_scratch: Path) -> Target:
             # What an event leaves behind is read by those that follow: none may be poisoned by it.
             take_in(tx, ordinary, source=EventSource.WEBHOOK)
 
-    return check
+    with closing(memory()) as connection:
+        _prepare(connection)
+        yield check
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------
@@ -94,7 +94,8 @@ def webhook(_scratch: Path) -> Target:
 _SECRETS = ("s3cret", "pässwörd-é", "🔑+&=%25")
 
 
-def secrets(_scratch: Path) -> Target:
+@contextmanager
+def secrets(_scratch: Path) -> Iterator[Target]:
     """Query, header, signature (a line each) and body: let in by the right words only, and nothing raises."""
 
     def check(data: bytes) -> None:
@@ -109,7 +110,7 @@ def secrets(_scratch: Path) -> Target:
         assert all(signature.signature_matches(body, each.upper(), _SECRETS) for each in right)
         assert not signature.signature_matches(body + b"\0", right[0], _SECRETS)
 
-    return check
+    yield check
 
 
 def _decoded(raw: bytes) -> str:
@@ -121,12 +122,9 @@ def _decoded(raw: bytes) -> str:
 _MESSAGES = ("Hi {{name}}", "More for {{ name }} in {{city}}")
 
 
-def contacts(scratch: Path) -> Target:
+@contextmanager
+def contacts(scratch: Path) -> Iterator[Target]:
     """A file is refused as a whole with a clear line, or each row is taken, or reported, once."""
-    connection = memory()
-    add = partial(campaign_rows.add, name="spring", key="0" * 32, now=_NOW)
-    commit(connection, partial(add, message_1=_MESSAGES[0], message_2=_MESSAGES[1]))
-    campaign = commit(connection, partial(campaigning.find, name="spring"))
     # Reading rows needs no database.
     importer = Campaigns(store=cast("Store", None), clock=ManualClock(), random=Random(1), default_country="ES")
     file = scratch / "contacts.csv"
@@ -156,8 +154,16 @@ def contacts(scratch: Path) -> Target:
             kept.setdefault(row.phone_key, row.variables)
         assert [json.loads(variables) for (variables,) in stored] == list(kept.values())
 
-    return check
+    with closing(memory()) as connection:
+        add = partial(campaign_rows.add, name="spring", key="0" * 32, now=_NOW)
+        commit(connection, partial(add, message_1=_MESSAGES[0], message_2=_MESSAGES[1]))
+        campaign = commit(connection, partial(campaigning.find, name="spring"))
+        yield check
 
 
 #: Each makes its target; what that has to write, it writes into the directory that it is given.
-TARGETS: dict[str, Callable[[Path], Target]] = {"webhook": webhook, "secrets": secrets, "contacts": contacts}
+TARGETS: dict[str, Callable[[Path], AbstractContextManager[Target]]] = {
+    "webhook": webhook,
+    "secrets": secrets,
+    "contacts": contacts,
+}

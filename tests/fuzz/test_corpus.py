@@ -9,12 +9,12 @@ from tests.fuzz.targets import CORPUS, TARGETS
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_kept_corpus(name: str, tmp_path: Path) -> None:
-    target = TARGETS[name](tmp_path)
     inputs = sorted((CORPUS / name).iterdir())
     assert inputs
-    for each in inputs:
-        try:
-            target(each.read_bytes())
-        except Exception as error:
-            error.add_note(f"the input is {each}")
-            raise
+    with TARGETS[name](tmp_path) as target:
+        for each in inputs:
+            try:
+                target(each.read_bytes())
+            except Exception as error:
+                error.add_note(f"the input is {each}")
+                raise

@@ -24,11 +24,23 @@ def reference(raw: bytes) -> tuple[bool, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
+    """Whether two documents are equal, however deep they are."""
+    pairs = [(one, other)]
+    while pairs:
+        left, right = pairs.pop()
+        if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+            pairs += [(left[key], right[key]) for key in left]
+        elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+            pairs += zip(left, right, strict=True)
+        elif not same_leaf(left, right):
+            return False
+    return True
+
+
+def same_leaf(one: Any, other: Any) -> bool:
     match one, other:
-        case dict(), dict():
-            return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-        case list(), list():
-            return len(one) == len(other) and all(map(same, one, other))
+        case (dict() | list(), _) | (_, dict() | list()):
+            return False
         case float(), float():
             return (math.isnan(one) and math.isnan(other)) or one == other
         case int(), float():  # beyond 64 bits: no id, no time and no number has so many
