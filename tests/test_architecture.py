@@ -15,12 +15,12 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 
 #: The rooms from the ground up. A module imports from lower floors and from its own package, nothing else.
 FLOORS = (
-    {"__init__", "model"},
+    {"__init__", "model", "characters"},
     {"numbering"},
     {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell"},
     {"traces", "consent_words"},
     {"store"},
-    {"wassenger", "standard_webhook"},
+    {"wassenger", "standard_webhook", "contact_file"},
     {"work"},
     {"inbox", "sender", "reconciler", "campaigns", "watch", "provider_watch", "notifier", "delivery", "status"}
     | {"backup", "privacy", "retention"},
@@ -38,12 +38,25 @@ KNOW_THE_SANDBOX = {"demo", "cli"}
 #: Lower floors that a room leaves alone all the same.
 APART = {
     "wassenger": {"store"},  # the vendor's words end where rows begin
+    "contact_file": {"store", "phone"},  # knows columns and cells, not who they are about
     "standard_webhook": {"store"},  # knows one message and one address
     "work": {"wassenger", "clock", "pacing"},  # speaks the model; time comes as an argument
     "status": {"wassenger", "work"},  # reads
     "web": {"rules", "work", "phone", "template"},  # decides nothing
 }
-PURE = {"model", "rules", "consent_words", "numbering", "phone", "pacing", "template", "masking", "traces", "alerts"}
+PURE = {
+    "model",
+    "characters",
+    "rules",
+    "consent_words",
+    "numbering",
+    "phone",
+    "pacing",
+    "template",
+    "masking",
+    "traces",
+    "alerts",
+}
 
 #: Libraries with one place each (beside the sandbox).
 LIBRARIES = {
@@ -71,6 +84,7 @@ LIBRARIES = {
         "cli",
     },  # below, nobody logs
     "logging": {"logs"},
+    "openpyxl": {"contact_file"},
     "click": {"cli"},
     "rich": {"cli"},
     "uvloop": {"cli"},

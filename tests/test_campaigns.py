@@ -1,15 +1,21 @@
 """What a person does with campaigns: what is refused, in one clear line, and what an import reports."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
+from unittest.mock import ANY
 
 import pytest
 
 from tests.support import START, House, house, inbound
-from wamsg2.campaigns import Campaigns, ImportReport, Refused
+from wamsg2.campaigns import Campaigns, ImportBrokenOffError, ImportReport
+from wamsg2.contact_file.errors import ContactFileError
+from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.work import campaigning
-from wamsg2.work.campaigning import CampaignError
+from wamsg2.work.campaigning import CampaignError, Joined, Row
+from wamsg2.work.judging import Refused
 
 ONE, TWO, THREE = "+34600000001", "+34600000002", "+34600000003"
 Write = Callable[[str | bytes], Path]
@@ -29,6 +35,17 @@ def write(tmp_path: Path) -> Write:
         return file
 
     return make
+
+
+def reported(
+    added: int = 0,
+    *,
+    present: Sequence[int] = (),
+    repeated: Sequence[tuple[int, int]] = (),
+    refused: Sequence[Refused] = (),
+) -> ImportReport:
+    """A report of a file of any shape."""
+    return ImportReport(shape=ANY, added=added, present=list(present), repeated=list(repeated), refused=list(refused))
 
 
 async def status(home: House, name: str = "spring") -> str:
@@ -178,7 +195,7 @@ async def test_an_import_reports_every_row(home: House, write: Write) -> None:
         "+34600000005,Ed,5,6\n"
         ' +34 600 00 00 06 ,"Fay, the last",7\n'
     )
-    assert await home.campaigns.import_contacts("spring", file) == ImportReport(
+    assert await home.campaigns.import_contacts("spring", file) == reported(
         added=2,
         present=[],
         repeated=[(7, 2)],
@@ -186,7 +203,7 @@ async def test_an_import_reports_every_row(home: House, write: Write) -> None:
             Refused(3, "phone", "no country code (write +…, or set contacts.default_country)"),
             Refused(4, "name", "no value, but a message uses it"),
             Refused(6, "code", "no value, but a message uses it"),
-            Refused(8, "-", "2 columns, the header has 3"),
+            Refused(8, "code", "no value, but a message uses it"),
             Refused(9, "-", "4 columns, the header has 3"),
         ],
     )
@@ -198,7 +215,7 @@ async def test_an_import_again_finds_everyone_present(home: House, write: Write)
     await home.campaigns.create("spring", "Hello", None)
     file = write(f"phone\n{ONE}\n{TWO}\n")
     assert (await home.campaigns.import_contacts("spring", file)).added == 2
-    assert await home.campaigns.import_contacts("spring", file) == ImportReport(present=[2, 3])
+    assert await home.campaigns.import_contacts("spring", file) == reported(present=[2, 3])
 
 
 @pytest.mark.parametrize(
@@ -213,15 +230,15 @@ async def test_an_import_again_finds_everyone_present(home: House, write: Write)
 async def test_national_spellings_are_one_contact(home: House, write: Write, first: str, second: str) -> None:
     await home.campaigns.create("spring", "Hello", None)
     report = await home.campaigns.import_contacts("spring", write(f"phone\n{first}\n{second}\n"))
-    assert report == ImportReport(added=1, repeated=[(3, 2)])
-    assert await home.campaigns.import_contacts("spring", write(f"phone\n{second}\n")) == ImportReport(present=[2])
+    assert report == reported(added=1, repeated=[(3, 2)])
+    assert await home.campaigns.import_contacts("spring", write(f"phone\n{second}\n")) == reported(present=[2])
     assert await home.rows("SELECT phone FROM contacts") == [(first,)]
 
 
 async def test_a_bad_row_does_not_shadow_a_good_one_of_the_same_number(home: House, write: Write) -> None:
     await home.campaigns.create("spring", "Hello {{name}}", None)
     report = await home.campaigns.import_contacts("spring", write(f"phone,name\n{ONE},\n{ONE},Ana\n"))
-    assert report == ImportReport(added=1, refused=[Refused(2, "name", "no value, but a message uses it")])
+    assert report == reported(added=1, refused=[Refused(2, "name", "no value, but a message uses it")])
 
 
 @pytest.mark.parametrize(
@@ -239,30 +256,53 @@ async def test_a_bad_row_does_not_shadow_a_good_one_of_the_same_number(home: Hou
 )
 async def test_shapes_of_files(home: House, write: Write, content: str | bytes) -> None:
     await home.campaigns.create("spring", "Hello {{name}}", None)
-    assert await home.campaigns.import_contacts("spring", write(content)) == ImportReport(added=1)
+    assert await home.campaigns.import_contacts("spring", write(content)) == reported(added=1)
     assert await home.rows("SELECT variables FROM recipients") == [('{"name":"Ana"}',)]
 
 
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        pytest.param("", "row 1: there is no column named phone", id="empty"),
-        pytest.param("number,name\n+34600000001,Ana\n", "row 1: there is no column named phone", id="no phone"),
+        pytest.param("", "the file is empty", id="empty"),
+        pytest.param(";;\n \n", "the file is empty", id="nothing written"),
+        pytest.param("phone,name\n,\n", "the file has a header and no rows", id="header only"),
         pytest.param(
-            "phone,other\n+34600000001,x\n", "row 1: there is no column 'name', but a message uses it", id="none"
+            "number one,name\n+34600000001,Ana\n",
+            "There is no column with phone numbers: name it phone, or say which it is with --phone-column. "
+            "The file has: “number one”, name.",
+            id="no phone",
         ),
-        pytest.param("phone,name,name\n+34600000001,a,b\n", "row 1: the column 'name' is there twice", id="twice"),
-        pytest.param("phone,name,Phone\n+34600000001,a,b\n", "row 1: the column 'phone' is there twice", id="phones"),
         pytest.param(
-            b"phone,name\n+34600000001,Jos\xe9\n", "not UTF-8 (byte 27): save it as CSV UTF-8", id="Latin-1"
+            "phone,other\n+34600000001,x\n",
+            "There is no column name, but a message uses it. The file has: phone, other.",
+            id="none",
         ),
-        pytest.param('phone,name\n+34600000001,"Ana\n', "after line 1: unexpected end of data", id="open quote"),
+        pytest.param(
+            "phone,name,name\n+34600000001,a,b\n",
+            "The column name is there twice: rename or remove one. The file has: phone, name, name.",
+            id="twice",
+        ),
+        pytest.param(
+            b"phone,name\n+34600000001,Jos\x81\n",
+            "line 2 is neither UTF-8 nor Windows-1252; save it as “CSV UTF-8” and import it again",
+            id="no encoding",
+        ),
+        pytest.param(
+            "phone,name\n+34600000001,José\n".encode() + b"+34600000002,Bego\xf1a\n",
+            "line 3 is not UTF-8, but lines before it are; save it as “CSV UTF-8” and import it again",
+            id="two encodings",
+        ),
+        pytest.param(
+            'phone,"name\n+34600000001,Ana\n',
+            'row 1: a quotation mark (") opens a value and none closes it',
+            id="a slip in the header",
+        ),
     ],
 )
 async def test_files_that_cannot_be_used(home: House, write: Write, content: str | bytes, line: str) -> None:
     await home.campaigns.create("spring", "Hello {{name}}", None)
     file = write(content)
-    with pytest.raises(CampaignError) as refused:
+    with pytest.raises(ContactFileError) as refused:
         await home.campaigns.import_contacts("spring", file)
     assert str(refused.value) == f"{file}: {line}"
     assert await home.rows("SELECT count(*) FROM recipients") == [(0,)]
@@ -270,7 +310,7 @@ async def test_files_that_cannot_be_used(home: House, write: Write, content: str
 
 async def test_a_file_that_is_not_there(home: House, tmp_path: Path) -> None:
     await home.campaigns.create("spring", "Hello", None)
-    with pytest.raises(CampaignError, match=r"none\.csv: No such file or directory"):
+    with pytest.raises(ContactFileError, match=r"none\.csv: No such file or directory"):
         await home.campaigns.import_contacts("spring", tmp_path / "none.csv")
 
 
@@ -283,7 +323,7 @@ async def test_a_text_that_would_be_too_long_is_refused_with_its_row(home: House
 
 async def test_the_phone_is_no_variable(home: House, write: Write) -> None:
     await home.campaigns.create("spring", "Hello {{phone}}", None)
-    with pytest.raises(CampaignError, match="there is no column 'phone', but a message uses it"):
+    with pytest.raises(ContactFileError, match=r"phone holds the phone numbers: a message cannot use \{\{phone\}\}"):
         await home.campaigns.import_contacts("spring", write(f"phone\n{ONE}\n"))
 
 
@@ -313,3 +353,71 @@ async def test_a_large_import_in_chunks(home: House, write: Write) -> None:
     lines = "".join(f"+346{n:08d}\n" for n in range(1201))
     assert (await home.campaigns.import_contacts("spring", write(f"phone\n{lines}"))).added == 1201
     assert await home.rows("SELECT contacts FROM campaign_counts") == [(1201,)]
+
+
+async def test_an_import_that_breaks_off_says_how_many_rows_are_in(
+    home: House, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.campaigns.create("spring", "Hello", None)
+    file = write("phone\n" + "".join(f"+346{n:08d}\n" for n in range(2500)))
+    add_rows, calls = campaigning.add_rows, iter((True, True, False))
+
+    def until_the_disk_is_full(tx: Tx, name: str, rows: Sequence[Row], now: datetime) -> list[Joined | None]:
+        if not next(calls, False):
+            raise StoreUnavailableError("the disk is full")
+        return add_rows(tx, name, rows, now)
+
+    monkeypatch.setattr(campaigning, "add_rows", until_the_disk_is_full)
+    with pytest.raises(ImportBrokenOffError) as broken:
+        await home.campaigns.import_contacts("spring", file)
+    assert str(broken.value) == (
+        "the disk is full: 2000 rows are in, the import broke off at row 2002; "
+        "import the file again: rows that are in are skipped"
+    )
+    monkeypatch.setattr(campaigning, "add_rows", add_rows)
+    assert (await home.campaigns.import_contacts("spring", file)).added == 500
+
+
+async def test_an_import_whose_campaign_ends_meanwhile(
+    home: House, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.campaign(ONE)
+    file = write("phone\n" + "".join(f"+346{n:08d}\n" for n in range(2500)))
+    add_rows = campaigning.add_rows
+
+    def then_cancel(tx: Tx, name: str, rows: Sequence[Row], now: datetime) -> list[Joined | None]:
+        joined = add_rows(tx, name, rows, now)
+        campaigning.cancel(tx, name, now)
+        return joined
+
+    monkeypatch.setattr(campaigning, "add_rows", then_cancel)
+    with pytest.raises(
+        ImportBrokenOffError,
+        match=r"campaign 'spring' is cancelled: .*: 1000 rows are in, the import broke off at row 1002$",
+    ):
+        await home.campaigns.import_contacts("spring", file)
+
+
+async def test_an_import_that_is_stopped_says_what_may_be_in(
+    home: House, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await home.campaigns.create("spring", "Hello", None)
+    file = write("phone\n" + "".join(f"+346{n:08d}\n" for n in range(2500)))
+    add_rows, calls = campaigning.add_rows, iter((False, True))
+
+    def stopped(tx: Tx, name: str, rows: Sequence[Row], now: datetime) -> list[Joined | None]:
+        if next(calls, True):
+            raise asyncio.CancelledError
+        return add_rows(tx, name, rows, now)
+
+    monkeypatch.setattr(campaigning, "add_rows", stopped)
+    with pytest.raises(ImportBrokenOffError, match=r"^stopped: 1000 to 2000 rows are in; import the file again"):
+        await home.campaigns.import_contacts("spring", file)
+
+
+async def test_a_large_file_with_a_fault_of_the_whole_adds_nobody(home: House, write: Write) -> None:
+    await home.campaign(ONE)
+    rows = "".join(f"+346{n:08d},é\n" for n in range(2500)).encode()
+    with pytest.raises(ContactFileError, match="line 2502 is not UTF-8"):
+        await home.campaigns.import_contacts("spring", write(b"phone,n\n" + rows + b"+34600000002,\xe9\n"))
+    assert await home.statuses() == [(ONE, 1, "queued")]

@@ -139,6 +139,73 @@ def test_a_number_without_a_country_says_what_is_missing() -> None:
         phone.parse("600000001", "XX")
 
 
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [
+        ("22890123401.0", "TG"), ("+22890123401.0", ""), ("90123401,0", "TG"), ("90 12 34 01.0", "TG"),
+        ("\u0669\u0660\u0661\u0662\u0663\u0664\u0660\u0661.\u0660", "TG"),  # Arabic digits
+        ("'+22890123401", ""),  # Excel's mark of a text
+        ("\u202a+22890123401\u202c", ""), ("\u200e+228 90 12 34 01\u200e", ""), ("+228\u200b90123401\ufeff", ""),
+        ("+228\u00a090\u202f12\u200934 01", ""), ("\u2068+228\u00ad90123401\u2069", ""),
+    ],
+)  # fmt: skip
+def test_what_programs_put_around_a_number_goes(text: str, country: str) -> None:
+    assert phone.parse(text, country) == "+22890123401"
+
+
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [("62812345678", "ID"), ("62812345678.0", "ID"), ("4915123456789", "DE"), ("38343201234", "XK")],
+)
+def test_a_number_that_may_be_two_is_refused(text: str, country: str) -> None:
+    with pytest.raises(PhoneError, match=r"can be read with and without its country code: write it with a \+"):
+        phone.parse(text, country)
+    with_plus = f"+{text.removesuffix('.0')}"
+    assert phone.parse(with_plus, country) == with_plus
+    national = f"0{text}"
+    assert phone.parse(national, country).endswith(text.removesuffix(".0"))
+
+
+@pytest.mark.parametrize("country", sorted(phonenumbers.SUPPORTED_REGIONS - {"TA"}))  # of which there is no example
+def test_a_mobile_number_without_its_plus_is_no_other_number(country: str) -> None:
+    example = phonenumbers.example_number_for_type(country, phonenumbers.PhoneNumberType.MOBILE)
+    assert example is not None
+    e164 = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+    for text in (e164[1:], f"{e164[1:]}.0"):
+        try:
+            assert phone.key(phone.parse(text, country)) == phone.key(e164)
+        except PhoneError as error:
+            assert "write it with a +" in str(error)  # noqa: PT017 - either is right
+
+
+@law
+@given(numbers, st.sampled_from(["", " ", "+"]), st.sampled_from([".0", ",0"]), st.sampled_from(["", "ID", "US"]))
+def test_a_decimal_zero_never_makes_another_number(number: str, sign: str, zero: str, country: str) -> None:
+    """It is the number without the zero, or none."""
+    try:
+        with_zero = phone.parse(sign + number[1:] + zero, country)
+    except PhoneError:
+        return
+    assert with_zero == phone.parse(sign + number[1:], country)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2,29E+10", "Excel has shortened the number"),
+        ("2.29E+10", "Excel has shortened the number"),
+        ("6,28123E+11", "Excel has shortened the number"),
+        ("3e10", "Excel has shortened the number"),
+        ("62812345678.5", "a number with decimals"),
+        ("62812345678.00", "a number with decimals"),
+    ],
+)
+def test_numbers_that_a_program_has_spoilt(text: str, reason: str) -> None:
+    for country in ("", "ID"):
+        with pytest.raises(PhoneError, match=reason):
+            phone.parse(text, country)
+
+
 @pytest.mark.parametrize("text", ["+34 6OO OOO 001", "+34 600 CALL 01", "+1 800 FLOWERS", "mobile 600000001"])
 def test_letters_are_not_digits(text: str) -> None:
     """An O for a zero would be another person's number."""

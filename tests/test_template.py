@@ -64,6 +64,11 @@ def test_a_text_that_is_written_wrongly(text: str, problem: str) -> None:
         ("{{a}}", {"a": "{{b}}", "b": "no"}, "{{b}}"),  # a value is not a text
         ("{{a}}", {"a": r"\1 \g<0> $1 %s"}, r"\1 \g<0> $1 %s"),
         ("{{a}}", {"a": " x "}, " x "),
+        ("{{ Prénom }}", {"pre\u0301nom": "Ana"}, "Ana"),
+        ("{{prénom}}", {"PRÉNOM": "Ana"}, "Ana"),
+        ("{{first name}}", {"First\u00a0 Name": "Ana"}, "Ana"),
+        ("{{name}} {{NAME}}", {"Name": "Bo", "name": "Ana"}, "Ana Bo"),  # its own spelling first
+        ("{{prenom}}", {"prénom": "Ana", "prenom": "Bo"}, "Bo"),  # an accent is a letter's
         ("Hola 👋\n{{a}}", {"a": "Zoë"}, "Hola 👋\nZoë"),
     ],
 )
@@ -71,7 +76,7 @@ def test_render(text: str, values: dict[str, str], rendered: str) -> None:
     assert template.render(text, values) == rendered
 
 
-@pytest.mark.parametrize("values", [{}, {"name": ""}, {"Name": "Ana"}])
+@pytest.mark.parametrize("values", [{}, {"name": ""}, {"Name": ""}, {"nám": "Ana"}])
 def test_a_variable_without_a_value_is_named(values: dict[str, str]) -> None:
     with pytest.raises(TemplateError, match=r"no value for \{\{name\}\}"):
         template.render("Hello {{ name }}", values)

@@ -1,49 +1,59 @@
 """What a person does with campaigns: each action a row of short units of work, on the same database as the daemon."""
 
 import asyncio
-import csv
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
-from wamsg2 import phone, template
+from wamsg2 import template
 from wamsg2.clock import Clock
-from wamsg2.model import Campaign
+from wamsg2.contact_file import reading
+from wamsg2.contact_file.delimited import Record
+from wamsg2.contact_file.reading import ContactFile, Shape
+from wamsg2.contact_file.refused import RefusedRows
+from wamsg2.model import WamsgError
 from wamsg2.store import campaigns as rows
 from wamsg2.store.database import Store
 from wamsg2.store.writer import Work
 from wamsg2.work import campaigning
-from wamsg2.work.campaigning import CampaignError, Row
+from wamsg2.work.campaigning import CampaignError, Joined, Row
+from wamsg2.work.judging import Judge, Refused
 
 T = TypeVar("T")
 
 _NAME_LIMIT_CHARACTERS = 64
 #: After each transaction of many, so that whoever waits for the lock gets it.
 _PAUSE_SECONDS = 0.002
+_AGAIN = "import the file again: rows that are in are skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A row that was not taken: its number (the header is row 1), the column, and why."""
-
-    row: int
-    column: str
-    reason: str
+class ImportBrokenOffError(WamsgError):
+    """A file could not be imported to its end; the message says how many rows are in, and from which on none is."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ImportReport:
     """What became of every row of a contacts file."""
 
+    shape: Shape
     added: int = 0
     present: list[int] = field(default_factory=list)  #: rows whose contact was in the campaign already
     repeated: list[tuple[int, int]] = field(default_factory=list)  #: rows that repeat an earlier row's number
     refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def rows_in(self) -> int:
+        """How many rows have their contact in the campaign."""
+        return self.added + len(self.present) + len(self.repeated)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there were."""
+        return self.rows_in + len(self.refused)
 
 
 class _FirstRows:
@@ -87,45 +97,72 @@ class Campaigns:
         if not await self._store.write(unit):
             raise CampaignError(f"there is a campaign named {name!r} already")
 
-    async def import_contacts(self, name: str, file: Path) -> ImportReport:
-        """Add the contacts of a CSV file; bad rows are reported, good rows are taken.
+    async def import_contacts(
+        self,
+        name: str,
+        file: Path,
+        *,
+        phone_column: str | None = None,
+        country: str | None = None,
+        refused_rows: TextIO | None = None,
+    ) -> ImportReport:
+        """Add the contacts of a file; bad rows are reported, good rows are taken.
 
-        The file is UTF-8 (with or without BOM), separated by ``,`` or ``;``, with a header that has ``phone``.
+        Args:
+            name: the campaign's.
+            file: CSV or a workbook (`wamsg2.contact_file`).
+            phone_column: the name of the column with the phone numbers; None: the usual names are looked for.
+            country: two-letter region of numbers without a plus; None: the configured one.
+            refused_rows: where the refused rows are written, so that they can be mended and imported.
+
+        Raises:
+            CampaignError, ContactFileError: refused before the first row is in.
+            ImportBrokenOffError: some rows are in.
         """
         campaign = await self._store.write(partial(campaigning.find_for, name=name, action="import"))
-        report, first_rows = ImportReport(), _FirstRows()
-        rows = self._rows(campaign, file, report)
-        while chunk := list(islice(rows, campaigning.CHUNK_ROWS)):
-            unit = partial(campaigning.add_rows, name=name, rows=chunk, now=self._clock.now())
-            for row, joined in zip(chunk, await self._write_some(unit), strict=True):
-                if joined is None:
-                    report.refused.append(Refused(row.number, "phone", "was forgotten"))
-                elif first_row := first_rows.set(joined.contact_id, row.number):
-                    report.repeated.append((row.number, first_row))
-                elif joined.is_new:
-                    report.added += 1
-                else:
-                    report.present.append(row.number)
-        report.refused.sort(key=lambda refused: refused.row)
+        needed = template.variables(campaign.message_1 + (campaign.message_2 or ""))
+        with reading.opened(file, needed=needed, phone_column=phone_column) as contacts:
+            judge = Judge(
+                header=contacts.header,
+                needed=needed,
+                texts=[text for text in (campaign.message_1, campaign.message_2) if text],
+                country=self._default_country if country is None else country,
+            )
+            report = ImportReport(shape=contacts.shape)
+            written = (
+                None if refused_rows is None else RefusedRows(refused_rows, contacts.header, contacts.shape.separator)
+            )
+            await self._add_all(name, contacts, judge, report, written)
         return report
 
-    def _rows(self, campaign: Campaign, file: Path, report: ImportReport) -> Iterator[Row]:
-        """The rows that can be taken; the others go into the report."""
-        needed = template.variables(campaign.message_1 + (campaign.message_2 or ""))
-        for number, record in _records(file, needed):
-            if isinstance(record, Refused):
-                report.refused.append(record)
-                continue
-            written = record.pop("phone")
-            try:
-                number_e164 = phone.parse(written, self._default_country)
-            except phone.PhoneError as error:
-                report.refused.append(Refused(number, "phone", str(error)))
-                continue
-            if refusal := _refusal(campaign, number, record, needed):
-                report.refused.append(refusal)
-                continue
-            yield Row(number, number_e164, phone.key(number_e164), record)
+    async def _add_all(
+        self, name: str, contacts: ContactFile, judge: Judge, report: ImportReport, refused_rows: RefusedRows | None
+    ) -> None:
+        first_rows = _FirstRows()
+        chunk: list[Record] = []
+        try:
+            while chunk := list(islice(contacts.records, campaigning.CHUNK_ROWS)):
+                judged = [judge(record) for record in chunk]
+                rows = [row for row in judged if isinstance(row, Row)]
+                unit = partial(campaigning.add_rows, name=name, rows=rows, now=self._clock.now())
+                joined = iter(await self._write_some(unit) if rows else ())
+                for record, row in zip(chunk, judged, strict=True):
+                    if isinstance(row, Row):
+                        refusal = _count(report, first_rows, row, next(joined), judge.header.phone_name)
+                    else:
+                        refusal = row
+                    if refusal is not None:
+                        report.refused.append(refusal)
+                        if refused_rows is not None:
+                            refused_rows.add(record, refusal.column, refusal.reason)
+        except (WamsgError, OSError, UnicodeError) as error:
+            if not report.rows_in:
+                raise
+            raise _broken_off(error, report.rows_in, chunk) from None
+        except asyncio.CancelledError:
+            # The transaction under way may be committed or not.
+            in_doubt = f"{report.rows_in} to {report.rows_in + len(chunk)}"
+            raise ImportBrokenOffError(f"stopped: {in_doubt} rows are in; {_AGAIN}") from None
 
     async def launch(self, name: str) -> None:
         """Create a Message 1 for every contact, then set the campaign running."""
@@ -159,56 +196,33 @@ class Campaigns:
         return done
 
 
-def _refusal(campaign: Campaign, number: int, values: dict[str, str], needed: tuple[str, ...]) -> Refused | None:
-    for name in needed:
-        if not values[name]:
-            return Refused(number, name, "no value, but a message uses it")
-    for text in filter(None, (campaign.message_1, campaign.message_2)):
-        try:
-            template.render(text, values)
-        except template.TemplateError as error:
-            return Refused(number, "-", str(error))
+def _count(
+    report: ImportReport, first_rows: _FirstRows, row: Row, joined: Joined | None, phone_column: str
+) -> Refused | None:
+    """Count a row that was written, or say why it was not."""
+    if joined is None:
+        return Refused(
+            row.number, phone_column, "was forgotten on request (`wamsg2 contact remember` takes that back)"
+        )
+    if first_row := first_rows.set(joined.contact_id, row.number):
+        report.repeated.append((row.number, first_row))
+    elif joined.is_new:
+        report.added += 1
+    else:
+        report.present.append(row.number)
     return None
 
 
-def _records(file: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str] | Refused]]:
-    """Number and values of each row (the header is row 1), or why it cannot be read.
-
-    Raises:
-        CampaignError: the file as a whole cannot be used.
-    """
-    line = 1
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            header_line = lines.readline()
-            delimiter = ";" if header_line.count(";") > header_line.count(",") else ","
-            lines.seek(0)
-            reader = csv.reader(lines, delimiter=delimiter, strict=True)
-            names = _header(file, next(reader, []), needed)
-            for number, fields in enumerate(reader, start=2):
-                line = reader.line_num
-                values = [field.strip() for field in fields]
-                if not any(values):
-                    continue
-                if len(values) != len(names):
-                    yield number, Refused(number, "-", f"{len(values)} columns, the header has {len(names)}")
-                    continue
-                yield number, dict(zip(names, values, strict=True))
-    except UnicodeDecodeError as error:
-        raise CampaignError(f"{file}: not UTF-8 (byte {error.start}): save it as CSV UTF-8") from None
-    except csv.Error as error:
-        raise CampaignError(f"{file}: after line {line}: {error}") from None
-    except OSError as error:
-        raise CampaignError(f"{file}: {error.strerror}") from None
-
-
-def _header(file: Path, fields: list[str], needed: tuple[str, ...]) -> list[str]:
-    names = [name.strip() for name in fields]
-    names = ["phone" if name.casefold() == "phone" else name for name in names]
-    if "phone" not in names:
-        raise CampaignError(f"{file}: row 1: there is no column named phone")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise CampaignError(f"{file}: row 1: the column {twice!r} is there twice")
-    if missing := [name for name in needed if name not in names or name == "phone"]:
-        raise CampaignError(f"{file}: row 1: there is no column {missing[0]!r}, but a message uses it")
-    return names
+def _broken_off(
+    error: WamsgError | OSError | UnicodeError, rows_in: int, chunk: list[Record]
+) -> ImportBrokenOffError:
+    match error:
+        case OSError():
+            why = error.strerror or type(error).__name__
+        case UnicodeError():
+            why = "the file was changed meanwhile"
+        case _:
+            why = str(error)
+    where = f"the import broke off at row {chunk[0].number}" if chunk else "the import broke off"
+    again = "" if isinstance(error, CampaignError) else f"; {_AGAIN}"
+    return ImportBrokenOffError(f"{why}: {rows_in} rows are in, {where}{again}")

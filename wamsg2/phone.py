@@ -10,8 +10,14 @@ from collections.abc import Iterable, Iterator
 import phonenumbers
 
 from wamsg2 import numbering
+from wamsg2.characters import INVISIBLE
 
 _WRITTEN = re.compile(r"[\s+\d().\-\u2010-\u2015\uff0b]*")  # no letters: a keypad would make 6 of an O
+# What a spreadsheet or pandas has written: the 0 of .0 is no digit of the number.
+_DECIMAL = re.compile(r"([^.,]*\d)[.,](\d)")
+_DECIMALS = re.compile(r"\+?\d{7,}[.,]\d\d")
+_EXPONENT = re.compile(r"\+?\d+([.,]\d+)?E[+-]?\d+", re.IGNORECASE)
+_PLUS = frozenset("+\uff0b")
 _PLAIN = re.compile(r"\+[1-9]\d{7,14}", re.ASCII)
 _DIGITS = re.compile(r"\+?([1-9]\d{6,14})", re.ASCII)
 
@@ -33,6 +39,7 @@ def parse(text: str, default_country: str = "") -> str:
     """
     if (plain := _plain(text)) is not None and phonenumbers.is_valid_number(plain):
         return current(text)
+    text = _typed(text)
     if not _WRITTEN.fullmatch(text):
         raise PhoneError("not a phone number")
     try:
@@ -46,6 +53,8 @@ def parse(text: str, default_country: str = "") -> str:
     is_valid = phonenumbers.is_valid_number(number) or any(map(_is_valid, {written, key(written)}))
     if not is_valid and not _is_old_brazilian(written):
         raise PhoneError("not a valid phone number of its country")
+    if _is_another_with_its_country_code(text, number, written):
+        raise PhoneError("can be read with and without its country code: write it with a +")
     return written
 
 
@@ -82,10 +91,47 @@ def _others(phone_key: str, changes: Iterable[numbering.Change]) -> Iterator[str
     return (old for old in olds if old is not None and key(old) == phone_key)
 
 
+def is_country(code: str) -> bool:
+    """Whether there is a region with these two capital letters (``TG``)."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
 def from_digits(text: str) -> str | None:
     """E.164 from what the provider calls a number (``34600000001``, ``+34600000001``), or None."""
     match = _DIGITS.fullmatch(text.strip())
     return "+" + match[1] if match else None
+
+
+def _is_another_with_its_country_code(text: str, number: phonenumbers.PhoneNumber, written: str) -> bool:
+    """Whether the digits begin with the country code, but were read as a number within the country.
+
+    Numbers of Germany, Indonesia and Kosovo have several lengths: some of them are valid in both ways.
+    """
+    digits = phonenumbers.normalize_digits_only(text)
+    international = f"+{digits}"
+    return (
+        _PLUS.isdisjoint(text)
+        and digits.startswith(str(number.country_code))
+        and key(international) != key(written)
+        and _is_valid(international)
+    )
+
+
+def _typed(text: str) -> str:
+    """What was typed, without what programs put around it.
+
+    Raises:
+        PhoneError: a program has turned the number into another kind of number.
+    """
+    text = " ".join(INVISIBLE.sub("", text).split()).removeprefix("'")  # the apostrophe is Excel's mark of a text
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal and int(decimal[2]) == 0:
+        return decimal[1]
+    if _EXPONENT.fullmatch(text):
+        raise PhoneError("Excel has shortened the number (E+…): format the column as text, and type it again")
+    if decimal or _DECIMALS.fullmatch(text):
+        raise PhoneError("a number with decimals: format the column as text, and type it again")
+    return text
 
 
 def _plain(text: str) -> phonenumbers.PhoneNumber | None:

@@ -1,7 +1,11 @@
 """``{{variables}}`` in message texts."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
+
+from wamsg2.characters import INVISIBLE
 
 _VARIABLE = re.compile(r"\{\{([^{}]*)\}\}")
 
@@ -11,6 +15,17 @@ TEXT_LIMIT_CHARACTERS = 4096
 
 class TemplateError(ValueError):
     """The text cannot be rendered; the message names the variable."""
+
+
+def tidy(name: str) -> str:
+    """A column's or variable's name as people see it: composed, without invisible characters, single spaces."""
+    return " ".join(INVISIBLE.sub("", unicodedata.normalize("NFC", name)).split())
+
+
+@lru_cache(1024)
+def fold(name: str) -> str:
+    """Equal for all spellings of one column: `{{ prénom }}` is the column ``PRÉNOM``, composed or not."""
+    return unicodedata.normalize("NFC", tidy(name).casefold())
 
 
 def variables(text: str) -> tuple[str, ...]:
@@ -40,7 +55,7 @@ def check(text: str) -> None:
 
 
 def render(text: str, values: Mapping[str, str]) -> str:
-    """Put the values in.
+    """Put the values in; a variable takes the column of its name, else one whose name is another spelling of it.
 
     Raises:
         TemplateError: a variable has no value, or the result is empty or over the limit.
@@ -48,7 +63,9 @@ def render(text: str, values: Mapping[str, str]) -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match[1].strip()
-        found = values.get(name, "")
+        found = values.get(name)
+        if found is None:
+            found = next((value for column, value in values.items() if fold(column) == fold(name)), None)
         if not found:
             message = f"no value for {{{{{name}}}}}"
             raise TemplateError(message)

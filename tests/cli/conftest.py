@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import structlog
@@ -66,9 +66,11 @@ class CommandLine:
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
-    def __call__(self, *arguments: str | Path, code: int = 0, types: str = "") -> Result:
-        """Run a command that must end with this code; `types` is what the person answers."""
-        self.monkeypatch.setattr(sys, "stdin", io.StringIO(types))
+    def __call__(
+        self, *arguments: str | Path, code: int = 0, types: str = "", stdin: BinaryIO | None = None
+    ) -> Result:
+        """Run a command that must end with this code; `types` is what a person answers, `stdin` a pipe."""
+        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin) if stdin else io.StringIO(types))
         self.capsys.readouterr()
         ended = cli.run([str(argument) for argument in arguments])
         captured = self.capsys.readouterr()

@@ -2,14 +2,15 @@
 
 import csv
 import shlex
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
+from wamsg2 import phone, template
 from wamsg2 import status as status_report
 from wamsg2.campaigns import ImportReport
 from wamsg2.cli import common
@@ -19,8 +20,11 @@ from wamsg2.store import export as export_rows
 from wamsg2.store import stats
 from wamsg2.store.database import Store
 from wamsg2.work.campaigning import CampaignError
+from wamsg2.work.judging import WHOLE_ROW
 
-_LISTED_ROWS = 20  #: of each kind in an import's report; --json has all
+#: In an import's report; --json has all.
+_LISTED_ROWS = 5  #: of each kind
+_LISTED_REASONS = 15
 
 
 @click.group()
@@ -48,53 +52,127 @@ async def create(name: str, message_1: str, message_2: str | None) -> None:
     click.echo(f"campaign {name!r} created; next: wamsg2 campaign import {shlex.quote(name)} FILE.csv")
 
 
+def _country(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not phone.is_country(value.upper()):
+        raise click.BadParameter("must be the two letters of a country, like TG.")
+    return value and value.upper()
+
+
 @campaign.command("import")
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--phone-column", metavar="X", help="The column with the phone numbers, where its name does not say so."
+)
+@click.option(
+    "--country", metavar="C", callback=_country,
+    help="Country of the numbers without + (two letters, like TG); else contacts.default_country.",
+)  # fmt: skip
+@click.option(
+    "--refused", "refused_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Write the refused rows to FILE, each with its reason: mend them there and import FILE.",
+)  # fmt: skip
 @common.json_option
 @common.asynchronous
-async def import_(name: str, file: Path, as_json: bool) -> int:  # noqa: FBT001 - click passes options by name
-    """Add the contacts of a CSV file (column `phone`, the others are variables).
+async def import_(
+    name: str,
+    file: Path,
+    *,
+    phone_column: str | None,
+    country: str | None,
+    refused_file: Path | None,
+    as_json: bool,
+) -> int:
+    """Add the contacts of a file: CSV or an Excel workbook (.xlsx); `-` reads CSV from standard input.
 
-    Good rows are taken; bad ones are listed with their row number (the header is row 1), and the exit code is 1.
+    The first row holds the names of the columns. One of them has the phone numbers (phone, Téléphone, Mobile, …); the
+    others are variables: {{name}} in a message is the column name.
+
+    Good rows are taken. Bad ones are counted by their reasons, with their row numbers as Excel shows them, and the
+    exit code is 1.
     """
     settings = common.settings()
+    if refused_file is not None and _is_same_file(refused_file, file):
+        raise click.UsageError("--refused FILE is the file that is imported: choose another name.")
     async with common.open_store(settings, must_exist=True) as store:
-        report = await common.campaigns_on(store, settings).import_contacts(name, file)
+        with _refused_rows(refused_file) as stream:
+            report = await common.campaigns_on(store, settings).import_contacts(
+                name, file, phone_column=phone_column, country=country, refused_rows=stream
+            )
     if as_json:
         common.print_json(_import_json(report))
     else:
         _print_import(report)
     if report.refused:
-        click.echo(f"wamsg2: {len(report.refused)} rows refused; correct them and import the file again", err=True)
+        what_next = (
+            f"mend them in {refused_file} and import that"
+            if refused_file
+            else "--refused FILE writes them to a file that can be mended and imported"
+        )
+        click.echo(f"wamsg2: {common.count(len(report.refused), 'row')} refused; {what_next}", err=True)
         return 1
     return 0
 
 
+def _is_same_file(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
+
+
+@contextmanager
+def _refused_rows(file: Path | None) -> Iterator[TextIO | None]:
+    if file is None:
+        yield None
+        return
+    try:
+        with common.destination(file) as stream:
+            yield stream
+    except OSError as error:
+        raise CampaignError(f"{file}: {error.strerror}") from None
+
+
 def _import_json(report: ImportReport) -> dict[str, Any]:
     return {
+        "rows": report.rows,
         "added": report.added,
         "already_in_campaign": report.present,
         "repeated_in_file": [{"row": row, "first_row": first} for row, first in report.repeated],
         "refused": [{"row": r.row, "column": r.column, "reason": r.reason} for r in report.refused],
+        "encoding": report.shape.encoding,
+        "separator": report.shape.separator,
+        "phone_column": report.shape.phone_column,
     }
 
 
 def _print_import(report: ImportReport) -> None:
-    click.echo(f"{report.added} contacts added")
-    if report.present:
-        click.echo(f"{len(report.present)} rows were in the campaign already: {_some(report.present)}")
+    shape = report.shape
+    if shape.is_guessed:
+        example = f", for example “{shape.example}”" if shape.example else ""
+        click.echo(f"read as Windows-1252{example}\n  if that looks wrong, save the file as “CSV UTF-8”")
+    if template.fold(shape.phone_column) != "phone":
+        click.echo(f"phone numbers from the column {shape.phone_column}")
+    click.echo(f"{common.count(report.added, 'contact')} added")
+    if present := report.present:
+        were = "was" if len(present) == 1 else "were"
+        click.echo(f"{common.count(len(present), 'row')} {were} in the campaign already ({_some(present)})")
     if report.repeated:
-        click.echo(f"{len(report.repeated)} rows repeat an earlier row: {_some([row for row, _ in report.repeated])}")
-    for refused in report.refused[:_LISTED_ROWS]:
-        click.echo(f"row {refused.row}, {refused.column}: {refused.reason}")
-    if len(report.refused) > _LISTED_ROWS:
-        click.echo(f"and {len(report.refused) - _LISTED_ROWS} more rows refused")
+        rows = [row for row, _ in report.repeated]
+        repeat = "repeats" if len(rows) == 1 else "repeat"
+        click.echo(f"{common.count(len(rows), 'row')} {repeat} the number of an earlier row ({_some(rows)})")
+    by_reason: dict[tuple[str, str], list[int]] = {}
+    for refused in report.refused:
+        by_reason.setdefault((refused.column, refused.reason), []).append(refused.row)
+    most_first = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[1][0]))
+    for (column, reason), rows in most_first[:_LISTED_REASONS]:
+        where = "" if column == WHOLE_ROW else f"{column}: "
+        click.echo(f"{common.count(len(rows), 'row')} refused ({_some(rows)})\n  {where}{reason}")
+    if more := most_first[_LISTED_REASONS:]:
+        rest = sum(len(rows) for _, rows in more)
+        click.echo(f"{common.count(rest, 'row')} refused for {len(more)} other reasons")
 
 
 def _some(rows: list[int]) -> str:
     more = ", …" if len(rows) > _LISTED_ROWS else ""
-    return f"row {', '.join(map(str, rows[:_LISTED_ROWS]))}{more}"
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:_LISTED_ROWS]))}{more}"
 
 
 @campaign.command()

@@ -132,6 +132,11 @@ def destination(file: Path) -> Iterator[TextIO]:
                 raise
 
 
+def count(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def print_more(found: int, limit: int) -> None:
     """After a list for people: whether there is more than it shows."""
     if found > limit:
