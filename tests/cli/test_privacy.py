@@ -110,7 +110,11 @@ def test_an_import_refuses_who_was_forgotten(line: CommandLine) -> None:
     line("contact", "forget", ANA, "--yes")
     line("campaign", "create", "autumn", "--message-1", "Hi")
     said = line("campaign", "import", "autumn", line.csv("phone", BRUNO, ANA), code=1)
-    assert said.out.splitlines() == ["1 contacts added", "row 3, phone: was forgotten"]
+    assert said.out.splitlines() == [
+        "1 contact added",
+        "1 row refused (row 3)",
+        "  phone: was forgotten on request (`wamsg2 contact remember` takes that back)",
+    ]
     assert line("contact", "opt-out", ANA, code=1).err == (
         "wamsg2: this number was forgotten: nothing is sent to it\n"
     )
