@@ -17,7 +17,7 @@ from wamsg2.bell import Bell
 from wamsg2.model import Accepted, Finding, Rejected, Uncertain, Unknown
 from wamsg2.provider_watch import ProviderWatch
 from wamsg2.status import DaemonFacts
-from wamsg2.store import notifications
+from wamsg2.store import marks, notifications
 from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.wassenger.account import State
 from wamsg2.web import metrics
@@ -53,6 +53,20 @@ async def test_nothing_to_tell(home: House) -> None:
     facts = await alert_facts(home)
     assert facts.free_bytes
     assert replace(facts, free_bytes=None) == Facts()
+
+
+async def test_how_the_backups_stand(home: House) -> None:
+    now = home.clock.now()
+    await home.store.write(lambda tx: marks.put(tx, marks.BACKUP_MADE, now - timedelta(days=3)))
+    await home.store.write(lambda tx: marks.put(tx, marks.BACKUP_FAILED, now - timedelta(days=4)))
+    facts = await alert_facts(home)
+    assert (facts.backup_age, facts.backup_failed_at) == (timedelta(days=3), None)
+    await home.store.write(lambda tx: marks.put(tx, marks.BACKUP_FAILED, now))
+    assert (await alert_facts(home)).backup_failed_at == now
+    await tell(home, Kind.BACKUP_OLD, "the last good backup was made 72 hours ago")
+    told = await report(home)
+    assert told["problems"] == ["backup: the last good backup was made 72 hours ago"]
+    assert told["backup"] == {"made_at": status.iso(now - timedelta(days=3)), "failed_at": status.iso(now)}
 
 
 async def test_what_only_the_daemon_knows(home: House) -> None:

@@ -43,6 +43,21 @@ UNKNOWN = "unknown"
         pytest.param(Facts(free_bytes=100 * MIB), Kind.DISK_LOW, UNKNOWN, id="disk hardly better"),
         pytest.param(Facts(free_bytes=125 * MIB - 1), Kind.DISK_LOW, UNKNOWN, id="disk not yet well"),
         pytest.param(Facts(free_bytes=125 * MIB), Kind.DISK_LOW, None, id="disk well"),
+        pytest.param(Facts(), Kind.BACKUP_FAILED, None, id="no backup yet"),
+        pytest.param(Facts(), Kind.BACKUP_OLD, None, id="no backup that could be old"),
+        pytest.param(
+            Facts(backup_failed_at=START),
+            Kind.BACKUP_FAILED,
+            "no backup was made at 2026-11-22T10:00:00.000Z; `wamsg2 backup` says why",
+            id="backup failed",
+        ),
+        pytest.param(Facts(backup_age=timedelta(hours=50)), Kind.BACKUP_OLD, None, id="backup hardly new"),
+        pytest.param(
+            Facts(backup_age=timedelta(hours=51, minutes=5)),
+            Kind.BACKUP_OLD,
+            "the last good backup was made 51 hours ago",
+            id="backup old",
+        ),
     ],
 )
 def test_conditions(facts: Facts, kind: Kind, expected: str | None) -> None:
@@ -63,6 +78,12 @@ def test_a_hold_and_its_end_are_believed_after_a_while(held: str | None) -> None
 def test_no_threshold_is_never_low() -> None:
     thresholds = replace(THRESHOLDS, disk_bytes=0)
     assert alerts.conditions(Facts(free_bytes=0), unchanged=MINUTE, thresholds=thresholds)[Kind.DISK_LOW] is None
+
+
+def test_no_age_is_never_old() -> None:
+    thresholds = replace(THRESHOLDS, backup_age=timedelta())
+    found = alerts.conditions(Facts(backup_age=timedelta(days=900)), unchanged=MINUTE, thresholds=thresholds)
+    assert found[Kind.BACKUP_OLD] is None
 
 
 def test_occurrences_have_a_subject_that_tells_them_apart() -> None:

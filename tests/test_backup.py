@@ -17,8 +17,9 @@ from tests.support import START, House, house
 from wamsg2 import backup
 from wamsg2.backup import Backup, BackupError, back_up, prepared
 from wamsg2.model import WamsgError
-from wamsg2.store import copies
+from wamsg2.store import copies, stats
 from wamsg2.store.database import DatabaseError, InstanceLock, Store, connect
+from wamsg2.store.times import from_ms
 
 ONE, TWO, THREE = "+34600000001", "+34600000002", "+34600000003"
 DAY = timedelta(hours=24)
@@ -68,7 +69,7 @@ async def test_a_backup_is_one_file_with_everything(home: House, elsewhere: Path
     """Also what is in the log only: the daemon goes on."""
     done = await take(home, elsewhere / "b.db")
     assert names(elsewhere) == {"b.db"}
-    assert done == Backup(elsewhere / "b.db", done.file.stat().st_size, 3, ())
+    assert done == Backup(elsewhere / "b.db", done.file.stat().st_size, 3, (), [])
     assert done.file.stat().st_mode & 0o777 == 0o600
     assert read(done.file, "PRAGMA journal_mode") == [("delete",)]
     assert read(done.file, "SELECT status FROM messages") == [("sent",), ("queued",), ("queued",)]
@@ -126,16 +127,42 @@ async def test_nobody_who_writes_waits_for_it(home: House, elsewhere: Path) -> N
     assert await home.rows(counts) == [(commits,), (commits,)]
 
 
-async def test_a_database_that_breaks_a_promise_is_no_backup(home: House, elsewhere: Path) -> None:
-    await take(home, elsewhere / "b.db")
-    good = (elsewhere / "b.db").read_bytes()
+async def test_a_database_that_breaks_a_promise_is_backed_up_all_the_same(home: House, elsewhere: Path) -> None:
     await home.store.write(lambda tx: tx.execute("UPDATE message_counts SET n = n + 1"))
     await home.store.write(lambda tx: tx.execute("UPDATE campaigns SET turn = 99"))
+    done = await take(home, elsewhere)
+    assert names(elsewhere) == {done.file.name}
+    assert [found.promise for found in done.violations] == ["counters", "counters"]
+    assert await marks_of(home) == [("backup_made", NOW)]
+
+
+async def test_a_schema_that_is_not_ours_is_no_backup(home: House, elsewhere: Path) -> None:
+    """A table or trigger is gone: whatever is restored from such a file does not work."""
+    await take(home, elsewhere / "b.db")
+    good = (elsewhere / "b.db").read_bytes()
+    await home.store.write(lambda tx: tx.execute("DROP TRIGGER recipients_added"))
     for target in (elsewhere / "b.db", elsewhere):
-        with pytest.raises(BackupError, match=r"^no backup: counters: .*, and 1 more checks failed$"):
-            await take(home, target)
+        with pytest.raises(
+            BackupError, match=r"^no backup: the database is damaged: the schema is not as it was made: "
+        ):
+            await take(home, target, now=NOW + timedelta(seconds=7))
     assert names(elsewhere) == {"b.db"}
     assert (elsewhere / "b.db").read_bytes() == good
+    assert await marks_of(home) == [("backup_failed", NOW + timedelta(seconds=7)), ("backup_made", NOW)]
+
+
+async def test_the_status_says_when_the_last_good_backup_was_made(home: House, elsewhere: Path) -> None:
+    assert await stats.backups(home.store.reader) == stats.BackupStats(None, None)
+    with pytest.raises(BackupError):
+        await take(home, elsewhere / "no" / "b.db", now=NOW)
+    assert await stats.backups(home.store.reader) == stats.BackupStats(None, NOW)
+    await take(home, elsewhere, now=NOW + timedelta(seconds=1))
+    assert await stats.backups(home.store.reader) == stats.BackupStats(NOW + timedelta(seconds=1), None)
+
+
+async def marks_of(home: House) -> list[tuple[str, datetime]]:
+    rows = await home.rows("SELECT name, at FROM marks ORDER BY name")
+    return [(name, from_ms(at)) for name, at in rows]
 
 
 async def test_a_damaged_database_is_no_backup(home: House, elsewhere: Path) -> None:

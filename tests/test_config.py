@@ -78,6 +78,7 @@ def test_defaults_are_those_of_the_contract() -> None:
             "secret": SecretStr(""),
             "timeout_seconds": 10,
             "disk_low_mib": 256,
+            "backup_age_hours": 50,
             "held_seconds": 60,
         },
         "database": {"path": Path("wamsg2.db")},
@@ -249,6 +250,10 @@ def test_credentials_are_files_and_lists_have_a_value_per_line(tmp_path: Path) -
         ("[notifications]\ntimeout_seconds = 0", "notifications.timeout_seconds: should be greater than 0"),
         ("[notifications]\ndisk_low_mib = -1", "notifications.disk_low_mib: should be greater than or equal to 0"),
         ("[notifications]\ndisk_low_mib = true", "notifications.disk_low_mib: must be a number"),
+        (
+            "[notifications]\nbackup_age_hours = -1",
+            "notifications.backup_age_hours: should be greater than or equal to 0",
+        ),
         ("[notifications]\nheld_seconds = -1", "notifications.held_seconds: should be greater than or equal to 0"),
         ("[watch]\ndevice_seconds = -1", "watch.device_seconds: should be greater than or equal to 0"),
         ("[watch]\nwebhook_seconds = inf", "watch.webhook_seconds: should be a finite number"),

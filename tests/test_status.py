@@ -64,6 +64,7 @@ async def test_an_empty_database(home: House) -> None:
             "found_by_catch_up": 0,
         },
         "watch": {"device": None, "webhook": None, "catch_up": {"last_at": None, "problem": None}},
+        "backup": {"made_at": None, "failed_at": None},
         "notifications": [],
         "deliveries": {"waiting": 0, "given_up": 0},
         "campaigns": [],
@@ -85,7 +86,7 @@ async def test_the_keys_and_figures_of_the_contract(home: House) -> None:
     found = await report(home, replace(FACTS, in_flight=1, last_send_at=START, webhooks_refused=3))
     assert list(found) == [
         "status", "problems", "version", "uptime_seconds", "sender", "queue", "webhooks", "watch",
-        "notifications", "deliveries", "campaigns",
+        "backup", "notifications", "deliveries", "campaigns",
     ]  # fmt: skip
     assert found["sender"] == {
         "state": "sending", "reason": None, "rate_limit_seconds": 1.0, "last_send_at": "2026-11-22T10:00:00.000Z",

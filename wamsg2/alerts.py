@@ -27,6 +27,8 @@ class Kind(StrEnum):
     WEBHOOK_WRONG = "webhook_wrong"  #: the provider does not tell us what we need, and we could not put it right
     UNCERTAIN = "uncertain"  #: messages are in doubt, and only a person can settle them
     DISK_LOW = "disk_low"  #: the database's file system is nearly full
+    BACKUP_FAILED = "backup_failed"  #: the last backup was not made
+    BACKUP_OLD = "backup_old"  #: the last good backup was made long ago
     # Occurrences.
     WEBHOOK_DISABLED = "webhook_disabled"  #: the provider had stopped telling us
     DATABASE_FAILED = "database_failed"  #: the disk refused writes; told when it takes them again
@@ -39,6 +41,7 @@ class Thresholds:
 
     held: timedelta = timedelta(seconds=60)  #: sending must be held, or not, for so long to be told
     disk_bytes: int = 256 * _MIB  #: less is low; 0: never
+    backup_age: timedelta = timedelta(hours=50)  #: older is old; 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class Facts:
     failing: str | None = None  #: why the disk refuses writes
     free_bytes: int | None = None  #: None: nobody knows
     completed: tuple[Completed, ...] = ()
+    backup_age: timedelta | None = None  #: since the last good one; None: there is none yet
+    backup_failed_at: datetime | None = None  #: the one after it that was not made
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,17 @@ def conditions(facts: Facts, *, unchanged: timedelta, thresholds: Thresholds) ->
             found[Kind.DISK_LOW] = f"{facts.free_bytes // _MIB} MiB free"
         elif facts.free_bytes >= thresholds.disk_bytes * _DISK_WELL:
             found[Kind.DISK_LOW] = None
+    found[Kind.BACKUP_FAILED] = (
+        f"no backup was made at {iso(facts.backup_failed_at)}; `wamsg2 backup` says why"
+        if facts.backup_failed_at
+        else None
+    )
+    is_old = thresholds.backup_age and facts.backup_age is not None and facts.backup_age > thresholds.backup_age
+    found[Kind.BACKUP_OLD] = (
+        f"the last good backup was made {facts.backup_age // timedelta(hours=1)} hours ago"
+        if is_old and facts.backup_age
+        else None
+    )
     return found
 
 

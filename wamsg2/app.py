@@ -125,7 +125,11 @@ def _delivery_of(
 
 def _thresholds_of(settings: Settings) -> alerts.Thresholds:
     told = settings.notifications
-    return alerts.Thresholds(held=timedelta(seconds=told.held_seconds), disk_bytes=told.disk_low_mib * 1024 * 1024)
+    return alerts.Thresholds(
+        held=timedelta(seconds=told.held_seconds),
+        disk_bytes=told.disk_low_mib * 1024 * 1024,
+        backup_age=timedelta(hours=told.backup_age_hours),
+    )
 
 
 def _most_in_flight(settings: Settings) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wamsg2 import rules
 from wamsg2.model import Campaign, WamsgError
-from wamsg2.store import copies, verify
+from wamsg2.store import copies, marks, verify
 from wamsg2.store.database import InstanceLock, Reader, Store, open_file
 from wamsg2.store.verify import Violation
 from wamsg2.wassenger.events import INBOUND_EVENTS
@@ -32,18 +32,24 @@ class BackupError(WamsgError):
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup that was taken: where it is, its size, how many messages it holds, and which older ones went."""
+    """A backup that was taken: where it is, its size, how many messages it holds, and which older ones went.
+
+    `violations` are the promises that the database breaks, and the backup with it: no reason to have none.
+    """
 
     file: Path
     bytes: int
     messages: int
     removed: Sequence[Path]
+    violations: Sequence[Violation]
 
 
 async def back_up(
     database: Path, target: Path, *, keep: int | None = None, window: timedelta, now: datetime
 ) -> Backup:
-    """Copy the database as it stands, beside whoever uses it; the copy has its name only once it is proved good.
+    """Copy the database as it stands, beside whoever uses it; the copy has its name only once it is proved whole.
+
+    The live database keeps in mind when that was done, or failed, for `/status` and notifications.
 
     Args:
         database: the live one.
@@ -53,19 +59,30 @@ async def back_up(
         now: the time.
 
     Raises:
-        WamsgError: it could not be taken; no file was left.
+        WamsgError: it could not be taken, or the database is damaged; no file was left.
     """
+    try:
+        done = await _take(database, target, keep=keep, window=window, now=now)
+    except WamsgError:
+        copies.leave_mark(database, marks.BACKUP_FAILED, now)
+        raise
+    copies.leave_mark(database, marks.BACKUP_MADE, now)
+    return done
+
+
+async def _take(database: Path, target: Path, *, keep: int | None, window: timedelta, now: datetime) -> Backup:
     file, temporary = _destination(database, target, now)
     with _on(file), _partial(temporary) as copy:
         copies.copy_live(database, copy)
         async with open_file(copy) as reader:
-            if found := await _violations(reader, window, now):
-                more = f", and {len(found) - 1} more checks failed" if len(found) > 1 else ""
-                rows = ", ".join(found[0].rows)
-                raise BackupError(f"no backup: {found[0].promise}: {found[0].what}: {rows}{more}")
+            found = await _violations(reader, window, now)
+            if damage := [v for v in found if v.is_damage]:
+                raise BackupError(
+                    f"no backup: the database is damaged: {damage[0].what}: {', '.join(damage[0].rows)}"
+                )
             messages = sum((await verify.totals(reader)).values())
         size_bytes = _give_name(copy, file)
-    return Backup(file, size_bytes, messages, _prune(file.parent, keep) if keep else ())
+    return Backup(file, size_bytes, messages, _prune(file.parent, keep) if keep else (), found)
 
 
 def _destination(database: Path, target: Path, now: datetime) -> tuple[Path, Path]:
@@ -159,7 +176,7 @@ async def prepared(database: Path, file: Path, *, window: timedelta, now: dateti
             copies.copy_file(file, copy)
             async with await Store.open(copy) as store:
                 found = await _violations(store.reader, window, now)
-                if damage := [v for v in found if v.promise == "database"]:
+                if damage := [v for v in found if v.is_damage]:
                     raise BackupError(f"{file}: {damage[0].what}: {', '.join(damage[0].rows)}")
                 newest_at = await store.write(copies.newest_entry)
                 campaigns = await store.write(partial(restoring.begin, now=now))

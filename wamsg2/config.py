@@ -270,6 +270,8 @@ class Notifications(_Section):
     timeout_seconds: Annotated[_Number, Field(gt=0, le=30)] = 10.0
     #: Less free space is told; 0: never.
     disk_low_mib: Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=1024**3)] = 256
+    #: A last good backup that is older is told; 0: never.
+    backup_age_hours: Annotated[_Number, Field(ge=0, le=24 * 365)] = 50.0
     #: A hold, or its end, is told after so long.
     held_seconds: _Seconds = 60.0
 

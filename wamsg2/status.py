@@ -15,6 +15,12 @@ _NEEDS_A_PERSON_AFTER = timedelta(minutes=10)
 _ACTIVE = (CampaignStatus.RUNNING, CampaignStatus.PAUSED)
 #: What has happened is shown for so long.
 _NEWS = timedelta(days=1)
+#: Conditions that are problems by themselves, and what they are about.
+_SHOWN_AS_PROBLEMS = {
+    alerts.Kind.DISK_LOW: "disk",
+    alerts.Kind.BACKUP_FAILED: "backup",
+    alerts.Kind.BACKUP_OLD: "backup",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy
     """What the alerts are judged by."""
     campaigns = await stats.campaigns(store.reader)
     queue = await stats.queue(store.reader, now)
+    backups = await stats.backups(store.reader)
     doubts = sum(c.messages[step][MessageStatus.UNCERTAIN] for c in campaigns for step in Step)
     return alerts.Facts(
         held=facts.held,
@@ -98,6 +105,8 @@ async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy
             for c in campaigns
             if _status_of(c, now, policy) is CampaignStatus.COMPLETED
         ),
+        backup_age=now - backups.made_at if backups.made_at else None,
+        backup_failed_at=backups.failed_at,
     )
 
 
@@ -112,12 +121,13 @@ async def report(
 ) -> dict[str, Any]:
     """Everything."""
     # All at once: the reader has a thread of its own, and one answer after the other took thrice as long.
-    campaigns, queue, webhooks, told, delivery = await asyncio.gather(
+    campaigns, queue, webhooks, told, delivery, backups = await asyncio.gather(
         stats.campaigns(store.reader),
         stats.queue(store.reader, now),
         stats.webhooks(store.reader),
         notifications.shown(store.reader, now - _NEWS),
         notifications.delivery(store.reader),
+        stats.backups(store.reader),
     )
 
     def count(status: MessageStatus, steps: tuple[Step, ...], *only: CampaignStatus) -> int:
@@ -130,7 +140,7 @@ async def report(
         *([f"sending is held: {facts.held}"] if facts.held else []),
         *(["messages are uncertain, and look-ups do not settle them"] if _needs_person(queue, now, policy) else []),
         *([f"webhook: {facts.webhook.detail}"] if facts.webhook and facts.webhook.ok is False else []),
-        *(f"disk: {each['detail']}" for each in told if each["kind"] == alerts.Kind.DISK_LOW),
+        *(f"{what}: {each['detail']}" for each in told if (what := _SHOWN_AS_PROBLEMS.get(each["kind"]))),
     ]
     if facts.held:
         state = "held"
@@ -174,6 +184,7 @@ async def report(
             "webhook": _finding_json(facts.webhook),
             "catch_up": {"last_at": iso(facts.caught_up_at), "problem": facts.catch_up_problem},
         },
+        "backup": {"made_at": iso(backups.made_at), "failed_at": iso(backups.failed_at)},
         "notifications": told,
         "deliveries": {"waiting": delivery.waiting, "given_up": delivery.given_up},
         "campaigns": [campaign_json(c, now=now, policy=policy) for c in campaigns],

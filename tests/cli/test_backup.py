@@ -59,9 +59,20 @@ def test_a_backup_that_fails_is_one_line(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
     assert "the database itself" in wamsg2("backup", wamsg2.database, code=1).err
     assert "No such file" in wamsg2("backup", "nowhere/b.db", code=1).err
-    wamsg2.sql("UPDATE message_counts SET n = 9")
-    assert "no backup: counters: message counts differ from the rows" in wamsg2("backup", "b.db", code=1).err
+    wamsg2.sql("DROP TRIGGER recipients_added")
+    assert "no backup: the database is damaged: the schema is not" in wamsg2("backup", "b.db", code=1).err
     assert not (wamsg2.directory / "b.db").exists()
+    assert wamsg2("status", "--json").json["backup"]["made_at"] is None
+    assert wamsg2("status", "--json").json["backup"]["failed_at"] is not None
+
+
+def test_what_is_broken_is_told_beside_the_backup(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    wamsg2.sql("UPDATE message_counts SET n = 9")
+    said = wamsg2("backup", "b.db").out
+    assert "\nbroken in the database already: counters: message counts differ from the rows: " in said
+    assert [each["promise"] for each in wamsg2("backup", "b.db", "--json").json["violations"]] == ["counters"]
+    assert "backup     last good one 20" in wamsg2("status").out
 
 
 def test_a_restore_asks(wamsg2: CommandLine) -> None:

@@ -22,7 +22,8 @@ from wamsg2.clock import SystemClock
 async def backup(file: Path, keep: int | None, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Write a copy of the database to FILE, and check it; the daemon goes on meanwhile.
 
-    FILE is replaced only by a copy that is good. Where it is a directory, the copy is named after the time (UTC).
+    FILE is replaced only by a copy that is whole. Broken promises that `wamsg2 verify` would find are told beside it;
+    only a damaged database gives no backup. Where it is a directory, the copy is named after the time (UTC).
     Put it back with `wamsg2 restore`, and nothing else.
     """
     settings = common.settings()
@@ -43,8 +44,12 @@ async def backup(file: Path, keep: int | None, as_json: bool) -> None:  # noqa: 
                 "bytes": done.bytes,
                 "messages": done.messages,
                 "removed": [str(path) for path in done.removed],
+                "violations": common.violations_json(done.violations),
             }
         )
         return
     removed = f"; {len(done.removed)} older removed" if done.removed else ""
     click.echo(f"{done.messages} messages, {done.bytes / 1e6:.1f} MB, checked: {done.file}{removed}")
+    for violation in done.violations:
+        rows = ", ".join(violation.rows)
+        click.echo(f"broken in the database already: {violation.promise}: {violation.what}: {rows}")

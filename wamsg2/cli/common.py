@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import wraps
@@ -23,6 +23,7 @@ from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
 from wamsg2.model import WamsgError
 from wamsg2.store.database import DatabaseError, Store
+from wamsg2.store.verify import Violation
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,6 +147,11 @@ def print_more(found: int, limit: int) -> None:
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
     click.echo(to_json(value))
+
+
+def violations_json(found: Sequence[Violation]) -> list[dict[str, Any]]:
+    """Broken promises, as the commands that look for them show them."""
+    return [{"promise": each.promise, "what": each.what, "rows": list(each.rows)} for each in found]
 
 
 def to_json(value: object) -> str:

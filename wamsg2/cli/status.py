@@ -72,6 +72,8 @@ def _print(report: dict[str, Any]) -> None:
         f"{webhooks['refused']} refused, {webhooks['unmatched']} unmatched, "
         f"{webhooks['found_by_catch_up']} found by asking"
     )
+    if made := report.get("backup"):
+        click.echo(f"backup     last good one {common.local(made['made_at'])}")
     for problem in report.get("problems", ()):
         click.echo(f"problem    {problem}")
     for notice in report.get("notifications", ()):

@@ -40,7 +40,7 @@ async def verify(file: Path | None, as_json: bool) -> int:  # noqa: FBT001 - cli
             {
                 "ok": not found,
                 "messages": dict(totals),
-                "violations": [{"promise": v.promise, "what": v.what, "rows": list(v.rows)} for v in found],
+                "violations": common.violations_json(found),
             }
         )
     else:

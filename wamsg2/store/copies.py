@@ -2,10 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from wamsg2.store import marks
 from wamsg2.store.database import BUSY_TIMEOUT_SECONDS, DatabaseError, connect_file
 from wamsg2.store.times import from_ms
 from wamsg2.store.writer import Tx
@@ -30,6 +31,16 @@ def copy_live(database: Path, into: Path) -> None:
     ):
         source.execute("PRAGMA query_only = ON")
         _copy(source, into)
+
+
+def leave_mark(database: Path, name: str, at: datetime) -> None:
+    """Set a moment in a live database, which is not migrated for it; one that takes no writes goes without."""
+    if not database.exists():
+        return
+    uri = f"{database.absolute().as_uri()}?mode=rw"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+        marks.put(Tx(connection), name, at)
 
 
 def copy_file(file: Path, into: Path) -> None:

@@ -5,6 +5,9 @@ from datetime import datetime
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
+#: When a backup was last made, and when one last failed.
+BACKUP_MADE, BACKUP_FAILED = "backup_made", "backup_failed"
+
 
 def get(tx: Tx, name: str) -> datetime | None:
     """The moment of this name."""

@@ -6,6 +6,7 @@ from datetime import datetime
 import aiosqlite
 
 from wamsg2.model import OPEN, CampaignStatus, MessageStatus, Step
+from wamsg2.store import marks
 from wamsg2.store.times import from_ms, to_ms
 
 Counts = dict[Step, dict[MessageStatus, int]]
@@ -111,6 +112,23 @@ async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
         from_ms(totals["last_ms"]),
         totals["caught_up"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BackupStats:
+    """When a good backup was last made, and when one failed after it; None: never."""
+
+    made_at: datetime | None
+    failed_at: datetime | None
+
+
+async def backups(reader: aiosqlite.Connection) -> BackupStats:
+    """How the backups stand, as the commands that made them have left it."""
+    names = (marks.BACKUP_MADE, marks.BACKUP_FAILED)
+    rows = await reader.execute_fetchall("SELECT name, at FROM marks WHERE name IN (?, ?)", names)
+    at = {str(row[0]): int(row[1]) for row in rows}
+    made_at, failed_at = from_ms(at.get(marks.BACKUP_MADE)), from_ms(at.get(marks.BACKUP_FAILED))
+    return BackupStats(made_at, failed_at if failed_at and (made_at is None or failed_at > made_at) else None)
 
 
 async def interaction_ids(reader: aiosqlite.Connection) -> set[str]:

@@ -29,6 +29,11 @@ class Violation:
     what: str
     rows: tuple[str, ...]
 
+    @property
+    def is_damage(self) -> bool:
+        """Whether the file itself is not what it was made as: nothing in it can be relied on."""
+        return self.promise == "database"
+
 
 # Each query gives the rows concerned, as one text column; `parameters` names what they may ask for.
 _CHECKS: tuple[tuple[str, str, str], ...] = (
