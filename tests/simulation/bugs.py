@@ -27,8 +27,8 @@ _ONCE = "ON CONFLICT (contact_id, campaign_id, step) DO NOTHING"
 def _without_the_unique_index() -> Iterator[None]:
     """Rows are inserted as they come: neither the index nor the unique reference says that one is there."""
 
-    def migrations() -> list[tuple[int, str]]:
-        return [(number, _permissive(script)) for number, script in original_migrations()]
+    def migrations() -> list[tuple[int, schema.Migration]]:
+        return [(n, m if callable(m) else _permissive(m)) for n, m in original_migrations()]
 
     def trust(tx: Tx, connection: sqlite3.Connection) -> None:
         original_init(tx, connection)

@@ -1,22 +1,32 @@
-"""Migrations: numbered ``.sql`` files, each applied once in one transaction, counted in ``PRAGMA user_version``."""
+"""Migrations, each applied once in one transaction, counted in ``PRAGMA user_version``.
+
+They are numbered ``.sql`` files, and Python functions where stored values must be computed.
+"""
 
 import sqlite3
+from collections.abc import Callable
 from importlib import resources
 
 from wamsg2 import rules
 from wamsg2.model import Step, WamsgError
+from wamsg2.store.renumbering import renumber
+
+#: SQL, or a function that works in the transaction which is open on the connection.
+Migration = str | Callable[[sqlite3.Connection], None]
 
 _MINIMUM_SQLITE = (3, 38, 0)
+_FUNCTIONS: tuple[tuple[int, Migration], ...] = ((3, renumber),)
 
 
 class SchemaError(WamsgError):
     """The database cannot be used by this version of the program."""
 
 
-def migrations() -> list[tuple[int, str]]:
-    """Number and text of every migration, in order."""
+def migrations() -> list[tuple[int, Migration]]:
+    """Every migration with its number, in order."""
     files = [f for f in resources.files("wamsg2.store").joinpath("migrations").iterdir() if f.name.endswith(".sql")]
-    return sorted((int(f.name.split("_", 1)[0]), f.read_text(encoding="utf-8")) for f in files)
+    scripts = [(int(f.name.split("_", 1)[0]), f.read_text(encoding="utf-8")) for f in files]
+    return sorted([*scripts, *_FUNCTIONS], key=lambda numbered: numbered[0])
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -31,8 +41,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     newest = known[-1][0]
     if _version(connection) < newest:
         _refuse_strangers(connection)
-        for number, script in known:
-            _apply(connection, number, script)
+        for number, migration in known:
+            _apply(connection, number, migration)
     _refuse_newer(connection, newest)
     connection.create_function("message_reference", 3, _reference, deterministic=True)
 
@@ -55,9 +65,9 @@ def require_ours(connection: sqlite3.Connection) -> None:
 def in_memory(version: int) -> sqlite3.Connection:
     """An empty database as the migrations up to this version make it."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for number, script in migrations():
+    for number, migration in migrations():
         if number <= version:
-            _apply(connection, number, script)
+            _apply(connection, number, migration)
     return connection
 
 
@@ -75,13 +85,16 @@ def _refuse_strangers(connection: sqlite3.Connection) -> None:
         raise SchemaError("the file is another program's database")
 
 
-def _apply(connection: sqlite3.Connection, number: int, script: str) -> None:
+def _apply(connection: sqlite3.Connection, number: int, migration: Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Read again under the write lock: another process may have migrated meanwhile.
         if _version(connection) == number - 1:
-            for statement in _statements(script):
-                connection.execute(statement)
+            if callable(migration):
+                migration(connection)
+            else:
+                for statement in _statements(migration):
+                    connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
