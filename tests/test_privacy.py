@@ -7,6 +7,7 @@ import string
 from collections.abc import AsyncIterator, Iterable
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,7 +33,7 @@ from wamsg2.model import (
     WamsgError,
 )
 from wamsg2.privacy import Privacy, clean
-from wamsg2.store import messages, verify
+from wamsg2.store import messages, notes, verify
 from wamsg2.store.verify import Violation
 from wamsg2.wassenger import events
 from wamsg2.work import campaigning, consent, forgetting, settling
@@ -147,7 +148,15 @@ async def test_counts_and_promises_stay(tmp_path: Path) -> None:
 
 
 async def test_the_contact_says_nothing(home: House) -> None:
+    message_ids = await home.rows("SELECT contact_id, id FROM messages WHERE step = 1 ORDER BY contact_id")
+    for _, message_id in message_ids:
+        unit = partial(notes.add, message_id=message_id, at=START, what="failed: HTTP 400 Anabella is no name")
+        await home.store.write(unit)
+    await home.store.write(lambda tx: tx.execute("UPDATE messages SET note = 'what'"))
     await privacy_of(home).forget(ANA)
+    noted = "SELECT DISTINCT m.contact_id FROM message_notes n JOIN messages m ON m.id = n.message_id"
+    assert await home.rows(noted) == [(2,)], "what happened to the messages of others stays"
+    assert await home.rows("SELECT DISTINCT note FROM messages WHERE contact_id = 2") == [("what",)]
     ((name, key, opted_out),) = await home.rows("SELECT phone, phone_key, opted_out FROM contacts WHERE id = 1")
     assert (name, opted_out) == ("forgotten", 1)
     assert len(bytes.fromhex(key)) == 16

@@ -642,6 +642,32 @@ def test_a_slow_success_does_not_lift_a_hold(connection: sqlite3.Connection, ref
     run_virtually(main())
 
 
+@pytest.mark.parametrize("refusal", [Deferred("HTTP 429", timedelta(seconds=60)), Held("HTTP 402")])
+def test_a_disk_that_refuses_for_a_second_shortens_no_hold(
+    connection: sqlite3.Connection, refusal: Deferred | Held
+) -> None:
+    async def main() -> None:
+        simulation = Simulation(connection)
+        await simulation.campaign("spring", 2)
+        simulation.client.outcomes = [refusal]
+        write, refusals = simulation.store.write, [0]
+
+        async def write_or_refuse(work: Work[Any]) -> object:
+            if simulation.requests and refusals[0] < 1:
+                refusals[0] += 1
+                raise StoreUnavailableError("disk full")
+            return await write(work)
+
+        simulation.store.write = write_or_refuse  # type: ignore[method-assign, assignment]
+        await run_for(simulation, 300)
+        assert refusals == [1]
+        starts = [at for at, _ in simulation.requests]
+        assert starts[1] - starts[0] >= 60
+        assert simulation.rows("SELECT DISTINCT status FROM messages") == [("sent",)]
+
+    run_virtually(main())
+
+
 # --- a run of failures ---------------------------------------------------------------------------------------
 
 REFUSED = Rejected("HTTP 400 no such number")

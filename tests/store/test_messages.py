@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import permutations
 from typing import TypeVar
 
 import pytest
@@ -175,6 +176,85 @@ def test_the_next_due_time_is_of_running_campaigns(table: Table) -> None:
     table(lambda tx: campaigns.set_status(tx, 1, CampaignStatus.PAUSED, START))
     assert table(messages.next_due_at) is None
     assert table(lambda tx: messages.next_in_line(tx, START)) is None
+
+
+def put(table: Table, message_id: int, **columns: object) -> None:
+    """Set columns of a message to what a test needs."""
+    names = ", ".join(f"{name} = ?" for name in columns)
+    table.connection.execute(f"UPDATE messages SET {names} WHERE id = ?", (*columns.values(), message_id))  # noqa: S608 - from here
+
+
+@pytest.mark.parametrize("order", list(permutations((3, 5, None))))
+def test_of_several_times_of_sending_the_earliest_holds(table: Table, order: tuple[int | None, ...]) -> None:
+    message_id = table.send(Accepted(QUEUE_ID))
+    for seconds in order:
+        at = None if seconds is None else START + timedelta(seconds=seconds)
+        table(
+            lambda tx, at=at: messages.went_out(  # type: ignore[misc] # a lambda has no annotations
+                tx, message_id, MessageStatus.SENT, provider_sent_at=at, ask_at=None, now=START + DAY
+            )
+        )
+    earliest = to_ms(START + timedelta(seconds=3))
+    assert table.connection.execute(
+        "SELECT provider_sent_at, sent_at FROM messages WHERE id = ?", (message_id,)
+    ).fetchone() == (earliest, earliest)
+
+
+@pytest.mark.parametrize("campaign_of_the_first", [1, 2])
+def test_message_2_leaves_by_age(table: Table, campaign_of_the_first: int) -> None:
+    """Neither by their ids nor by campaign."""
+    table(lambda tx: campaigns.add(tx, name="d", key="l", message_1="Hi", message_2="More", now=START))
+    table(lambda tx: campaigns.set_status(tx, 2, CampaignStatus.RUNNING, START))
+    ids = []
+    for contact_id, campaign_id, seconds in ((1, campaign_of_the_first, 3), (2, 1, 1), (2, 2, 2)):
+        due_at = START + timedelta(seconds=seconds)
+        assert table(
+            lambda tx, c=contact_id, g=campaign_id, at=due_at: messages.add_message_2(  # type: ignore[misc] # a lambda has no annotations
+                tx,
+                contact_id=c,
+                campaign_id=g,
+                reference=f"w2-{c}-{g}",
+                reply_at=START,
+                window=DAY,
+                due_at=at,
+                now=START,
+            )
+        )
+        ids.append(table.connection.execute("SELECT max(id) FROM messages").fetchone()[0])
+    line = []
+    while (first := table(lambda tx: messages.next_in_line(tx, START + DAY))) is not None and first in ids:
+        line.append(first)
+        put(table, first, status="cancelled", reason="x")
+    assert line == [ids[1], ids[2], ids[0]]
+
+
+def test_doubts_that_have_a_time_come_first_and_the_others_as_they_stood_in_line(table: Table) -> None:
+    phones = [f"+3460000000{n}" for n in range(3, 7)]
+    rows = [campaigning.Row(n, p, p, {}) for n, p in enumerate(phones)]
+    table(lambda tx: campaigning.add_rows(tx, "c", rows, START))
+    soon = to_ms(START + timedelta(seconds=1))
+    later = to_ms(START + timedelta(seconds=2))
+    far = START + DAY
+    for message_id, look_up_at in ((4, None), (6, None), (5, to_ms(far)), (2, later), (3, soon), (1, None)):
+        put(
+            table,
+            message_id,
+            status="uncertain",
+            reason="x",
+            uncertain_since=to_ms(START),
+            doubts=1,
+            look_up_at=look_up_at,
+        )
+    now = START + timedelta(seconds=10)
+    line = []
+    while True:
+        doubt, next_at = table(lambda tx: messages.next_doubt(tx, now))
+        if doubt is None:
+            break
+        line.append(doubt.message_id)
+        put(table, doubt.message_id, status="cancelled", reason="x", uncertain_since=None, look_up_at=None)
+    assert line == [3, 2, 1, 4, 6]
+    assert next_at == far
 
 
 def test_an_event_is_stored_once(table: Table) -> None:
