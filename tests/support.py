@@ -16,13 +16,16 @@ import aiosqlite
 
 from wamsg2 import phone
 from wamsg2.campaigns import Campaigns
+from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
-from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy, Start
+from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy, Start, Unknown
 from wamsg2.pacing import FailureRun
+from wamsg2.provider_retention import ProviderRetention
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
 from wamsg2.store.schema import migrate
 from wamsg2.store.writer import InlineWriter, Work, commit_batch
+from wamsg2.wassenger.account import State
 from wamsg2.work import campaigning, claiming, settling
 
 T = TypeVar("T")
@@ -85,6 +88,34 @@ class ScriptedClient:
     async def find(self, reference: str) -> LookUp:
         self.asked.append(reference)
         return self.look_ups.pop(0) if self.look_ups else Absent()
+
+
+class KeepingAccount:
+    """A provider whose device keeps messages as long as a test says; None: it does not answer."""
+
+    def __init__(self, *kept: timedelta | None) -> None:
+        self.kept = list(kept)  #: one for each look; the last one stands
+        self.looks = 0
+
+    async def device(self) -> State | Unknown:
+        self.looks += 1
+        kept = self.kept.pop(0) if len(self.kept) > 1 else self.kept[0]
+        return Unknown("HTTP 503") if kept is None else State(ok=True, detail="online", retention=kept)
+
+    async def webhook(self) -> State | Unknown:
+        raise NotImplementedError
+
+    async def enable_webhook(self, webhook_id: str) -> State | Unknown:
+        raise NotImplementedError
+
+
+#: Long enough for any proof.
+KEPT = timedelta(days=10)
+
+
+def kept_for(clock: Clock, *kept: timedelta | None) -> ProviderRetention:
+    """What a process knows whose provider keeps messages so long, the longest time by default."""
+    return ProviderRetention(account=KeepingAccount(*kept or (KEPT,)), clock=clock)
 
 
 class NoSignals:

@@ -142,8 +142,8 @@ class ScriptedAccount:
 
 
 async def test_a_disabled_webhook_is_remembered_once(home: House) -> None:
-    well, disabled = State(ok=True, detail="active"), State(ok=False, detail="disabled", disabled_id="h1")
-    stubborn = State(ok=False, detail="disabled, and could not be enabled: HTTP 500")
+    well, disabled = State(ok=True, detail="active"), State(ok=False, detail="disabled", inactive_id="h1")
+    stubborn = State(ok=False, detail="not active, and could not be enabled: HTTP 500")
     account = ScriptedAccount(well, disabled, stubborn, disabled, stubborn, disabled, well, disabled, well)
     watch = ProviderWatch(
         account=account,
@@ -151,6 +151,7 @@ async def test_a_disabled_webhook_is_remembered_once(home: House) -> None:
         device_changed=Bell(),
         block=lambda _: None,
         catch_up=lambda: None,
+        note_retention=lambda _: None,
         device_seconds=0,
         webhook_seconds=300,
     )

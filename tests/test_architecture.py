@@ -22,6 +22,7 @@ FLOORS = (
     {"store"},
     {"wassenger", "standard_webhook", "contact_file"},
     {"work"},
+    {"provider_retention"},
     {"inbox", "sender", "reconciler", "campaigns", "watch", "provider_watch", "notifier", "delivery", "status"}
     | {"backup", "privacy", "retention"},
     {"catch_up"},

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.healthy import LID, PHONES, STRANGER, healthy
-from tests.support import START, House, ack, house, inbound, inbound_from_lid, receipt
+from tests.support import KEPT, START, House, ack, house, inbound, inbound_from_lid, receipt
 from wamsg2 import phone, privacy, rules
 from wamsg2.model import (
     Accepted,
@@ -449,7 +449,9 @@ async def test_a_look_up_ends_without_their_words(tmp_path: Path, answer: Accept
         now = home.clock.now()
         doubt, _ = await home.store.write(lambda tx: messages.next_doubt(tx, now))
         assert doubt
-        await home.store.write(lambda tx: settling.settle_look_up(tx, doubt, answer, now=now, policy=home.policy))
+        await home.store.write(
+            lambda tx: settling.settle_look_up(tx, doubt, answer, retention=KEPT, now=now, policy=home.policy)
+        )
         assert await violations(home) == []
         await home.store.close()
         await clean(home.store.path, [])

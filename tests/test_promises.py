@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support import START, commit, memory
+from tests.support import KEPT, START, commit, memory
 from wamsg2 import phone, rules
 from wamsg2.model import (
     Absent,
@@ -439,7 +439,11 @@ class World(RuleBasedStateMachine):
     def tell(self) -> None:
         doubt, answer, _ = self.asked.pop(0)
         before = self.rows("SELECT status, attempt FROM messages WHERE id = ?", doubt.message_id)[0]
-        self.do(lambda tx: settling.settle_look_up(tx, doubt, answer, now=self.now, policy=self.policy, signals=self))
+        self.do(
+            lambda tx: settling.settle_look_up(
+                tx, doubt, answer, retention=KEPT, now=self.now, policy=self.policy, signals=self
+            )
+        )
         after = self.rows("SELECT status FROM messages WHERE id = ?", doubt.message_id)[0][0]
         if before != ("uncertain", doubt.attempt):
             assert after == before[0], "an old look-up changed a settled message"

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,9 +27,10 @@ from wamsg2.wassenger.events import SUBSCRIBED_EVENTS
 
 ONLINE = State(ok=True, detail="operative, session online")
 OFFLINE = State(ok=False, detail="operative, session offline")
-GONE = State(ok=False, detail="HTTP 404 device not found")
+BANNED = State(ok=False, detail="banned, session offline")
+STRANGE = State(ok=None, detail="ready, session syncing")
 ACTIVE = State(ok=True, detail="registered, active")
-DISABLED = State(ok=False, detail="registered, disabled", disabled_id="h1")
+DISABLED = State(ok=False, detail="registered, disabled", inactive_id="h1")
 MISSING = State(ok=False, detail="none registered for …/webhooks/wassenger (events: …)")
 REFUSED = State(ok=False, detail="disabled, and could not be enabled: HTTP 403")
 SILENCE = Unknown("HTTP 503")
@@ -73,12 +75,14 @@ class Desk:
         self.bell = Bell()
         self.blocks: list[str | None] = []
         self.catch_ups = 0
+        self.retentions: list[timedelta | None] = []
         self.watch = ProviderWatch(
             account=account,
             clock=clock,
             device_changed=self.bell,
             block=self.blocks.append,
             catch_up=self._catch_up,
+            note_retention=self.retentions.append,
             device_seconds=device_seconds,
             webhook_seconds=webhook_seconds,
         )
@@ -144,10 +148,10 @@ async def test_a_device_that_is_lost_at_the_start(account: ScriptedAccount, desk
     assert (desk.blocked, desk.catch_ups) == (LOST, 0)
 
 
-async def test_a_device_that_is_not_there_holds_the_queue(account: ScriptedAccount, desk: Desk) -> None:
-    account.devices = [GONE]
+async def test_a_device_that_is_banned_holds_the_queue(account: ScriptedAccount, desk: Desk) -> None:
+    account.devices = [BANNED]
     await desk.watch.step()
-    assert desk.blocked == "device: HTTP 404 device not found"
+    assert desk.blocked == "device: banned, session offline"
 
 
 async def test_when_it_is_back_the_queue_goes_on_and_what_was_lost_is_asked_for(
@@ -168,12 +172,44 @@ async def test_when_it_is_back_the_queue_goes_on_and_what_was_lost_is_asked_for(
 
 
 async def test_another_reason_is_said(account: ScriptedAccount, desk: Desk, clock: ManualClock) -> None:
-    account.devices = [OFFLINE, GONE]
+    account.devices = [OFFLINE, BANNED]
     with capture_logs() as logs:
         await look(desk, clock, 0)
         await look(desk, clock, 10)
-    assert [line["detail"] for line in logs] == [OFFLINE.detail, GONE.detail]
-    assert desk.blocked == "device: HTTP 404 device not found"
+    assert [line["detail"] for line in logs] == [OFFLINE.detail, BANNED.detail]
+    assert desk.blocked == "device: banned, session offline"
+
+
+async def test_words_that_nobody_knows_hold_nothing_and_are_said_and_counted(
+    account: ScriptedAccount, desk: Desk, clock: ManualClock
+) -> None:
+    account.devices = [ONLINE, STRANGE]
+    with capture_logs() as logs:
+        for _ in range(4):
+            assert await look(desk, clock, 60) == 60
+    assert (desk.blocks, desk.catch_ups, desk.watch.unclear_looks) == ([], 0, 3)
+    assert [(line["event"], line["detail"]) for line in logs] == [("device.unclear", STRANGE.detail)], "once"
+    assert desk.watch.device == Finding(ok=None, detail=STRANGE.detail, checked_at=clock.now())
+
+
+async def test_words_that_nobody_knows_release_what_known_ones_held(
+    account: ScriptedAccount, desk: Desk, clock: ManualClock
+) -> None:
+    """They are an answer, and the queue is held for known words only."""
+    account.devices = [OFFLINE, STRANGE]
+    for _ in range(2):
+        await look(desk, clock, 10)
+    assert (desk.blocks, desk.catch_ups) == ([LOST, None], 1)
+
+
+async def test_how_long_the_provider_keeps_messages_is_passed_on(
+    account: ScriptedAccount, desk: Desk, clock: ManualClock
+) -> None:
+    day = timedelta(days=1)
+    account.devices = [replace(ONLINE, retention=day), replace(OFFLINE, retention=None), SILENCE]
+    for _ in range(3):
+        await look(desk, clock)
+    assert desk.retentions == [day, None]
 
 
 async def test_no_answer_does_not_hold_what_runs(account: ScriptedAccount, desk: Desk, clock: ManualClock) -> None:
@@ -290,6 +326,40 @@ async def test_no_answer_about_the_webhook_changes_nothing(
     assert desk.watch.webhook is not None
     assert desk.watch.webhook.ok is True
     assert account.enabled == []
+
+
+def failures(count: int) -> State:
+    return State(ok=True, detail="registered, active", failures=count)
+
+
+async def test_failures_that_grow_are_a_problem_until_a_delivery_goes_well(
+    account: ScriptedAccount, desk: Desk, clock: ManualClock
+) -> None:
+    """The provider switches a webhook off that fails for too long: then it is too late to say so."""
+    account.webhooks = [failures(n) for n in (3, 3, 5, 5, 9, 2, 2, 0, 1, 0)]
+    seen = []
+    with capture_logs() as logs:
+        while len(account.webhook_looks) < 10:
+            await look(desk, clock)
+            assert desk.watch.webhook is not None
+            seen.append((desk.watch.webhook.ok, desk.watch.webhook.detail.removeprefix("registered, active")))
+    failing_5, failing_9 = "; its deliveries fail (5 in a row)", "; its deliveries fail (9 in a row)"
+    assert seen == [
+        *((True, ""), (True, "")),  # nobody knows when those failed
+        *((False, failing_5), (False, failing_5), (False, failing_9)),  # nothing has gone well
+        *((True, ""), (True, ""), (True, "")),  # fewer in a row: one went well between them
+        *((False, "; its deliveries fail (1 in a row)"), (True, "")),
+    ]
+    assert [line["event"] for line in logs] == ["webhook.wrong"] * 3
+    assert account.enabled == [], "there is nothing to enable yet"
+
+
+async def test_failures_are_looked_at_soon(account: ScriptedAccount, desk: Desk, clock: ManualClock) -> None:
+    account.devices = [SILENCE]
+    account.webhooks = [failures(0), failures(1)]
+    await desk.watch.step()
+    await look(desk, clock, 300)
+    assert desk.watch._webhook_at_seconds == clock.monotonic() + 10
 
 
 async def test_a_wrong_webhook_does_not_hide_a_lost_device(account: ScriptedAccount, desk: Desk) -> None:
@@ -409,6 +479,7 @@ def test_the_queue_is_held_from_the_event_to_the_return_and_loses_nothing(connec
             device_changed=bell,
             block=simulation.sender.block,
             catch_up=lambda: asked.append(loop.time()),
+            note_retention=lambda _: None,
             device_seconds=60,
             webhook_seconds=300,
         )
@@ -489,10 +560,10 @@ async def real_account(
     app.router.add_post("/v1/webhooks/{id}/enable", enable)
     async with TestServer(app) as server:
         client = WassengerClient(
-            base_url=str(server.make_url("/v1")), api_key="k" * 64, device="0" * 24, timeout_seconds=30
+            base_url=str(server.make_url("/v1")), api_key="k" * 64, device=hooks[0]["device"], timeout_seconds=30
         )
         try:
-            yield WassengerAccount(client, "/webhooks/wassenger")
+            yield WassengerAccount(client, "/webhooks/wassenger", ["s3cret"])
         finally:
             await client.close()
 
@@ -519,7 +590,7 @@ async def test_over_the_wire(clock: ManualClock) -> None:
             await desk.watch.step()
             said.append(desk.blocked)
             clock.advance(10)
-        assert said == [LOST, LOST, "device: HTTP 404 device not found", "device: HTTP 404 device not found", None]
+        assert said == [LOST, LOST, LOST, LOST, None]
         assert (hook["status"], desk.catch_ups) == ("active", 2)
         assert desk.watch.webhook is not None
         assert desk.watch.webhook.checked_at - START < timedelta(seconds=1)

@@ -1,16 +1,29 @@
 """Doubts: found, proved absent, or left to a person; never resent without proof."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support import START, House, NoSignals, house, inbound, receipt
-from wamsg2.model import Absent, Accepted, Claim, LookUp, Policy, ReceiptStatus, Uncertain, Unknown
+from tests.support import START, House, NoSignals, house, inbound, kept_for, receipt
+from wamsg2.model import (
+    Absent,
+    Accepted,
+    Claim,
+    Doubt,
+    LookUp,
+    MessageStatus,
+    Policy,
+    ReceiptStatus,
+    Uncertain,
+    Unknown,
+)
 from wamsg2.reconciler import Reconciler
-from wamsg2.store.writer import StoreUnavailableError
+from wamsg2.store.writer import StoreUnavailableError, Tx
+from wamsg2.work import settling
 
 ONE, TWO = "+34600000001", "+34600000002"
 QUEUE_ID, WA_ID = "675c5f0a1b2c3d4e5f600001", "3EB0A1B2C3D4E5F60001"
@@ -22,13 +35,14 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield made
 
 
-def reconciler(home: House, policy: Policy | None = None) -> Reconciler:
+def reconciler(home: House, policy: Policy | None = None, *kept: timedelta | None) -> Reconciler:
     return Reconciler(
         store=home.store,
         client=home.client,
         clock=home.clock,
         policy=policy or home.policy,
         gap_seconds=1.0,
+        retention=kept_for(home.clock, *kept),
         signals=home.signals,
     )
 
@@ -278,3 +292,84 @@ async def test_an_eighth_doubt_that_was_accepted_after_all_is_sent(home: House) 
     home.client.look_ups = [Absent(), Accepted(QUEUE_ID, WA_ID)]
     await run_for(home, reconciles, 600)
     assert await status(home) == "sent"
+
+
+# --- a provider that deletes what it has processed --------------------------------------------------------------
+
+
+UNPROVED = "no proof that it never arrived: "
+
+
+async def facts(home: House) -> list[tuple[object, ...]]:
+    return await home.rows("SELECT status, reason, attempt FROM messages")
+
+
+async def test_a_provider_that_keeps_nothing_proves_nothing_by_absence(home: House) -> None:
+    """It was accepted, its answer was lost, and it was deleted at once: sent again, it would arrive twice."""
+    await doubtful(home)
+    asked_at = await run_for(home, reconciler(home, None, timedelta(0)), 30 * 86_400)
+    assert await facts(home) == [("uncertain", f"{UNPROVED}the provider keeps no messages", 1)]
+    assert len(asked_at) < 50, "nothing can be proved any more: it is asked about ever more rarely"
+
+
+async def test_what_the_provider_keeps_for_five_minutes_is_proved_absent_in_time(home: House) -> None:
+    await doubtful(home)
+    await run_for(home, reconciler(home, None, timedelta(minutes=5)), 280)
+    assert await facts(home) == [("queued", "proved not accepted", 1)]
+
+
+async def test_after_a_longer_stop_five_minutes_are_over(home: House) -> None:
+    await doubtful(home)
+    home.clock.advance(299)
+    await run_for(home, reconciler(home, None, timedelta(minutes=5)), 3600)
+    assert await facts(home) == [("uncertain", f"{UNPROVED}the provider keeps messages for 5 min only", 1)]
+
+
+async def test_a_message_that_nobody_can_prove_absent_is_still_found(home: House) -> None:
+    await doubtful(home)
+    reconciles = reconciler(home, None, timedelta(0))
+    await run_for(home, reconciles, 3600)
+    home.client.look_ups = [Accepted(QUEUE_ID, WA_ID)]
+    await run_for(home, reconciles, 7200)
+    assert await facts(home) == [("sent", None, 1)]
+
+
+async def test_nothing_is_proved_until_the_policy_is_known(home: House) -> None:
+    await doubtful(home)
+    reconciles = reconciler(home, None, *[None] * 10, timedelta(days=1))
+    await run_for(home, reconciles, 900)
+    unknown = f"{UNPROVED}nobody knows how long the provider keeps messages"
+    assert await facts(home) == [("uncertain", unknown, 1)]
+    await run_for(home, reconciles, 7 * 3600)
+    assert await facts(home) == [("queued", "proved not accepted", 1)]
+
+
+# --- one that breaks ----------------------------------------------------------------------------------------------
+
+
+async def test_a_look_up_with_times_of_the_year_one_is_settled(home: House) -> None:
+    await doubtful(home)
+    nil = datetime(1, 1, 1, tzinfo=UTC)
+    home.client.look_ups = [Accepted(QUEUE_ID, WA_ID, None, ReceiptStatus.SENT, nil, created_at=nil)]
+    home.clock.advance(5)
+    await reconciler(home).step()
+    assert await status(home) == "sent"
+
+
+async def test_one_look_up_that_breaks_does_not_keep_the_others(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await doubtful(home, ONE, TWO)
+    settle = settling.settle_look_up
+
+    def broken(tx: Tx, looked_up: Doubt, *args: Any, **kwargs: Any) -> MessageStatus | None:
+        if looked_up.message_id == 1:
+            raise OverflowError
+        return settle(tx, looked_up, *args, **kwargs)
+
+    monkeypatch.setattr(settling, "settle_look_up", broken)
+    home.client.look_ups = [Accepted(QUEUE_ID, WA_ID)] * 9
+    await run_for(home, reconciler(home), 60)
+    assert await home.rows("SELECT status, reason FROM messages ORDER BY id") == [
+        ("uncertain", "internal error (OverflowError)"),
+        ("sent", None),
+    ]
+    assert len(home.client.asked) == 2, "the broken one is put off"

@@ -468,7 +468,20 @@ def test_a_short_proof_rests_on_several_look_ups_too() -> None:
 
 
 def doubt(absent_since: datetime | None, look_ups: int = 0) -> Doubt:
-    return Doubt(1, 1, "w2-0", SENT_AT, absent_since, look_ups)
+    return Doubt(
+        message_id=1,
+        attempt=1,
+        reference="w2-0",
+        attempted_at=SENT_AT,
+        uncertain_since=SENT_AT,
+        absent_since=absent_since,
+        look_ups=look_ups,
+    )
+
+
+def is_proved(asked: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:
+    """By a provider that keeps messages for longer than any of these tests take."""
+    return rules.judge_absence(asked, looked_at, resend_after, 99 * DAY) is rules.Absence.PROVED
 
 
 @pytest.mark.parametrize(
@@ -484,7 +497,54 @@ def doubt(absent_since: datetime | None, look_ups: int = 0) -> Doubt:
 def test_absence_is_proved(absent_for: timedelta | None, resend_after: timedelta, proved: bool) -> None:  # noqa: FBT001 - a column
     looked_at = SENT_AT + 10 * DAY
     asked = doubt(None if absent_for is None else looked_at - absent_for)
-    assert rules.absence_is_proved(asked, looked_at, resend_after) is proved
+    assert is_proved(asked, looked_at, resend_after) is proved
+
+
+@pytest.mark.parametrize(
+    ("after", "retention", "absence"),
+    [
+        pytest.param(TWO_MINUTES, timedelta(minutes=5), rules.Absence.PROVED, id="in time"),
+        pytest.param(5 * TWO_MINUTES, 5 * TWO_MINUTES, rules.Absence.MAY_BE_DELETED, id="just too late"),
+        pytest.param(TWO_MINUTES, TWO_MINUTES + MICROSECOND, rules.Absence.PROVED, id="just in time"),
+        pytest.param(5 * SECOND, timedelta(0), rules.Absence.MAY_BE_DELETED, id="it keeps none"),
+        pytest.param(TWO_MINUTES, None, rules.Absence.RETENTION_UNKNOWN, id="nobody knows"),
+        pytest.param(timedelta(0), timedelta(0), rules.Absence.MAY_BE_DELETED, id="it keeps none, at once"),
+    ],
+)
+def test_absence_proves_nothing_once_the_provider_may_have_deleted_the_message(
+    after: timedelta, retention: timedelta | None, absence: rules.Absence
+) -> None:
+    asked = doubt(SENT_AT - DAY)  # look-ups agree for long enough
+    assert rules.judge_absence(asked, SENT_AT + after, TWO_MINUTES, retention) is absence
+    assert (rules.why_unproved(absence, retention) is None) is (absence is rules.Absence.PROVED)
+
+
+def test_a_person_is_told_why_absence_proves_nothing() -> None:
+    because = "no proof that it never arrived: "
+    deleted = rules.Absence.MAY_BE_DELETED
+    assert rules.why_unproved(deleted, timedelta(0)) == f"{because}the provider keeps no messages"
+    for kept, words in ((timedelta(minutes=5), "5 min"), (timedelta(hours=12), "12 h"), (2 * DAY, "2 d")):
+        assert rules.why_unproved(deleted, kept) == f"{because}the provider keeps messages for {words} only"
+    unknown = f"{because}nobody knows how long the provider keeps messages"
+    assert rules.why_unproved(rules.Absence.RETENTION_UNKNOWN, None) == unknown
+    assert rules.why_unproved(rules.Absence.NOT_YET_PROVED, DAY) is None
+
+
+def test_the_shortest_policy_since_the_attempt_counts() -> None:
+    hour = timedelta(hours=1)
+    seen = [(SENT_AT, 9 * DAY), (SENT_AT + hour, timedelta(0)), (SENT_AT + 2 * hour, DAY)]
+    for since, shortest in (
+        (SENT_AT - hour, timedelta(0)),
+        (SENT_AT, timedelta(0)),
+        (SENT_AT + hour, timedelta(0)),
+        (SENT_AT + 2 * hour - MICROSECOND, timedelta(0)),  # in force until another one was seen
+        (SENT_AT + 2 * hour, DAY),
+        (SENT_AT + 9 * hour, DAY),
+    ):
+        assert rules.shortest_retention(seen, since) == shortest
+    assert rules.shortest_retention([], SENT_AT) is None
+    assert rules.shortest_retention([*seen, (SENT_AT + 3 * hour, None)], SENT_AT) is None
+    assert rules.shortest_retention([(SENT_AT, None), *seen[1:]], SENT_AT + hour) == timedelta(0)
 
 
 @law
@@ -495,7 +555,7 @@ def test_a_proof_needs_repeated_look_ups_over_the_whole_time(resend_after: timed
     for is_answered in answered:
         now += rules.next_look_up(asked.look_ups, resend_after)
         if is_answered:
-            proved = rules.absence_is_proved(asked, now, resend_after)
+            proved = is_proved(asked, now, resend_after)
             absences.append(now)
             assert proved is (absences[-1] - absences[0] >= resend_after)
             assert not proved or len(absences) >= 2
@@ -506,7 +566,7 @@ def test_a_proof_needs_repeated_look_ups_over_the_whole_time(resend_after: timed
 def test_with_nothing_but_absences_the_proof_rests_on_three_look_ups_or_more() -> None:
     for resend_after in (timedelta(seconds=4), TWO_MINUTES, timedelta(minutes=10)):
         now, asked = SENT_AT, doubt(None)
-        while not rules.absence_is_proved(asked, now, resend_after):
+        while not is_proved(asked, now, resend_after):
             asked = replace(asked, absent_since=asked.absent_since or now, look_ups=asked.look_ups + 1)
             now += rules.next_look_up(asked.look_ups, resend_after)
         assert asked.look_ups + 1 >= 3
@@ -575,7 +635,7 @@ def test_a_message_1_in_doubt_may_be_the_latest() -> None:
 @pytest.mark.parametrize("resend_after", [SECOND, TWO_MINUTES, timedelta(hours=2)])
 def test_out_of_a_backup_two_look_ups_are_the_proof(resend_after: timedelta) -> None:
     wait = rules.next_look_up(0, resend_after, is_restored=True)
-    assert rules.absence_is_proved(doubt(SENT_AT), SENT_AT + wait, resend_after)
+    assert is_proved(doubt(SENT_AT), SENT_AT + wait, resend_after)
 
 
 def test_out_of_a_backup_look_ups_are_ever_rarer_where_they_prove_nothing() -> None:

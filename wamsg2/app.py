@@ -24,6 +24,7 @@ from wamsg2.inbox import Inbox
 from wamsg2.notifier import Notifier
 from wamsg2.notify import notify
 from wamsg2.pacing import FailureRun
+from wamsg2.provider_retention import ProviderRetention
 from wamsg2.provider_watch import ProviderWatch
 from wamsg2.reconciler import Reconciler
 from wamsg2.retention import Kept, Retention
@@ -73,6 +74,12 @@ def client_of(settings: Settings) -> WassengerClient:
         device=settings.wassenger.device or "",
         timeout_seconds=settings.wassenger.timeout_seconds,
     )
+
+
+def account_of(settings: Settings, client: WassengerClient) -> WassengerAccount:
+    """The account behind a client, and our webhook in it."""
+    secrets = [secret.get_secret_value() for secret in settings.webhook.secrets]
+    return WassengerAccount(client, settings.webhook.path, secrets)
 
 
 def _kept_of(settings: Settings) -> Kept:
@@ -172,8 +179,7 @@ async def run(
     """
     clock = ForwardClock(clock or SystemClock())
     random = random or Random()  # noqa: S311 - jitter
-    policy = settings.policy()
-    limit_seconds = settings.wassenger.rate_limit_seconds
+    policy, limit_seconds = settings.policy(), settings.wassenger.rate_limit_seconds
     started_at = clock.monotonic()
 
     async with AsyncExitStack() as stack:
@@ -195,21 +201,24 @@ async def run(
         )
         device_changed = Bell()
         inbox = Inbox(store=store, clock=clock, policy=policy, signals=sender, device_changed=device_changed.ring)
+        retention_seen = ProviderRetention(account=account_of(settings, client), clock=clock)
         reconciler = Reconciler(
             store=store,
             client=client,
             clock=clock,
             policy=policy,
             gap_seconds=_gap_seconds(settings),
+            retention=retention_seen,
             signals=sender,
         )
         catch_up = catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock)
         provider_watch = ProviderWatch(
-            account=WassengerAccount(client, settings.webhook.path),
+            account=account_of(settings, client),
             clock=clock,
             device_changed=device_changed,
             block=sender.block,
             catch_up=catch_up.ask,
+            note_retention=retention_seen.note,
             device_seconds=settings.watch.device_seconds,
             webhook_seconds=settings.watch.webhook_seconds,
         )

@@ -371,13 +371,14 @@ class Claims:
     next_due_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
     """An uncertain message, as the reconciler sees it."""
 
     message_id: int
     attempt: int
     reference: str
+    attempted_at: datetime  #: of a message out of a backup: the earliest time that is possible
     uncertain_since: datetime
     absent_since: datetime | None
     look_ups: int

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import assert_never
 
 from wamsg2.model import (
     UNSETTLED,
@@ -196,6 +197,11 @@ _LAST_LOOK_UP = timedelta(minutes=10)
 _DAY = timedelta(days=1)
 
 
+def next_look_up_without_proof(look_ups: int) -> timedelta:
+    """How long to wait where absence proves nothing any more, and only an acceptance can show up: up to a day."""
+    return min(_DAY, _LAST_LOOK_UP * 2.0 ** min(look_ups, 20))
+
+
 def next_look_up(look_ups: int, resend_after: timedelta, *, is_restored: bool = False) -> timedelta:
     """How long to wait before looking for an uncertain message again: doubling, from 5 s to 10 min.
 
@@ -203,7 +209,7 @@ def next_look_up(look_ups: int, resend_after: timedelta, *, is_restored: bool = 
     out of a backup the search does not lag any more, and there may be very many: the two of the proof are enough.
     """
     if is_restored:
-        return resend_after or min(_DAY, _LAST_LOOK_UP * 2.0 ** min(look_ups, 20))
+        return resend_after or next_look_up_without_proof(look_ups)
     first = min(_FIRST_LOOK_UP, resend_after / 4) if resend_after else _FIRST_LOOK_UP
     return min(_LAST_LOOK_UP, first * 2.0 ** min(look_ups, 20))
 
@@ -244,14 +250,72 @@ def expire_before(kept: timedelta, now: datetime) -> datetime:
     return now - max(kept, _LIST_AT_MOST + _DAY)
 
 
-def absence_is_proved(doubt: Doubt, looked_at: datetime, resend_after: timedelta) -> bool:
-    """Whether look-ups have said "absent" for long enough to send again [send 5].
+#: The longest that the provider's policies can name.
+LONGEST_RETENTION = timedelta(days=10)
+#: Policies of the provider, each from when it was first seen; None where it was one that nobody knows.
+Retentions = Sequence[tuple[datetime, timedelta | None]]
 
-    `doubt` is as before this look-up, which said "absent" too: at least two are needed, `resend_after` apart.
+
+def retentions_since(seen: Retentions, since: datetime) -> Retentions:
+    """Those that were in force at or after `since`, as far as was seen; `seen` is in order of time."""
+    first = max((n for n, (at, _) in enumerate(seen) if at <= since), default=0)
+    return seen[first:]
+
+
+def shortest_retention(seen: Retentions, since: datetime) -> timedelta | None:
+    """The shortest policy in force since then; None where one of them is unknown, or none was seen."""
+    kept = [each for _, each in retentions_since(seen, since)]
+    known = [each for each in kept if each is not None]
+    return min(known) if known and len(known) == len(kept) else None
+
+
+class Absence(Enum):
+    """What it means that the provider does not know a message."""
+
+    PROVED = auto()  #: it was never accepted
+    NOT_YET_PROVED = auto()  #: its search may lag: look again
+    RETENTION_UNKNOWN = auto()  #: nobody knows how long it keeps messages: it may have deleted this one
+    MAY_BE_DELETED = auto()  #: it would not know it any more, accepted or not
+
+
+def judge_absence(doubt: Doubt, looked_at: datetime, resend_after: timedelta, retention: timedelta | None) -> Absence:
+    """Whether look-ups have said "absent" for long enough, and early enough, to send again [send 5].
+
+    Args:
+        doubt: as before this look-up, which said "absent" too: at least two are needed, `resend_after` apart.
+        looked_at: when it was answered.
+        resend_after: how long look-ups must agree; zero: nothing is ever proved.
+        retention: the shortest time, since the attempt, for which the provider keeps what it has processed; None
+            where that is unknown. All look-ups of a proof lie within it when the last one does.
     """
-    if not resend_after or doubt.absent_since is None:
-        return False
-    return looked_at - doubt.absent_since >= resend_after
+    if retention is None:
+        return Absence.RETENTION_UNKNOWN
+    if looked_at - doubt.attempted_at >= retention:
+        return Absence.MAY_BE_DELETED
+    if not resend_after or doubt.absent_since is None or looked_at - doubt.absent_since < resend_after:
+        return Absence.NOT_YET_PROVED
+    return Absence.PROVED
+
+
+def why_unproved(absence: Absence, retention: timedelta | None) -> str | None:
+    """What a person is told of a message whose absence proves nothing; None where look-ups go on as usual."""
+    match absence:
+        case Absence.PROVED | Absence.NOT_YET_PROVED:
+            return None
+        case Absence.RETENTION_UNKNOWN:
+            return "no proof that it never arrived: nobody knows how long the provider keeps messages"
+        case Absence.MAY_BE_DELETED:
+            kept = f"messages for {_in_words(retention)} only" if retention else "no messages"
+            return f"no proof that it never arrived: the provider keeps {kept}"
+        case _:
+            assert_never(absence)
+
+
+def _in_words(duration: timedelta) -> str:
+    for unit, name in ((_DAY, "d"), (timedelta(hours=1), "h")):
+        if duration % unit == timedelta(0):
+            return f"{duration // unit} {name}"
+    return f"{duration // timedelta(minutes=1)} min"
 
 
 #: A message that so many requests did not bring to the provider would not be brought there by one more.

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.sandbox.conftest import PHONE, Json, Start, a_message, payload
+from tests.sandbox.conftest import PHONE, Json, Start, a_message, payload, until
 from wamsg2.sandbox import Faults, SandboxSettings
 
 Post = Callable[..., Awaitable[Json]]
@@ -222,3 +222,23 @@ async def test_the_device(start: Start, http: aiohttp.ClientSession) -> None:
         assert response.status == 404
     sandbox.faults = Faults(device_offline=1)
     assert (await get(http, f"{sandbox.base_url}/devices"))[0]["session"]["status"] == "offline"
+
+
+@pytest.mark.parametrize(("policy", "found"), [("plan_defaults", 1), ("5m", 1), ("never", 0)])
+async def test_processed_messages_are_found_as_long_as_they_are_kept(
+    start: Start, http: aiohttp.ClientSession, post: Post, policy: str, found: int
+) -> None:
+    sandbox = await start(retention_policy=policy)
+    answer = await post(sandbox)
+    message = sandbox.accepted[0]
+    await until(lambda: message.sent_at)
+    assert len(await get(http, f"{sandbox.base_url}/messages?reference=ref-1")) == found
+    async with http.get(f"{sandbox.base_url}/messages/{answer['id']}") as response:
+        assert response.status == (200 if found else 404)
+    device = await get(http, f"{sandbox.base_url}/devices/{SandboxSettings().device_id}")
+    assert device["settings"]["retentionPolicy"] == policy
+
+
+def test_a_retention_policy_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="a retention policy is one of plan_defaults, never, 5m"):
+        SandboxSettings(retention_policy="7m")

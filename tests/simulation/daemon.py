@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import aiosqlite
 
-from tests.simulation.line import WEBHOOK_PATH, Line
+from tests.simulation.line import SECRET, WEBHOOK_PATH, Line
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.world import World
 from wamsg2.bell import Bell
@@ -18,6 +18,7 @@ from wamsg2.clock import ForwardClock
 from wamsg2.inbox import Inbox
 from wamsg2.model import Event, EventResult, EventSource
 from wamsg2.pacing import FailureRun
+from wamsg2.provider_retention import ProviderRetention
 from wamsg2.provider_watch import ProviderWatch
 from wamsg2.reconciler import Reconciler
 from wamsg2.sender import Sender
@@ -139,6 +140,8 @@ class Daemon:
             signals=self._sender,
             device_changed=device_changed.ring,
         )
+        account = WassengerAccount(line, WEBHOOK_PATH, [SECRET])
+        retention = ProviderRetention(account=account, clock=clock)
         self._reconciler = Reconciler(
             store=store,
             client=line,
@@ -146,6 +149,7 @@ class Daemon:
             policy=habits.policy,
             gap_seconds=gap_seconds,
             idle_seconds=_IDLE_SECONDS,
+            retention=retention,
             signals=self._sender,
         )
         self._watch = Watch(store=store, clock=clock, signals=self._sender, alive=lambda: None)
@@ -159,11 +163,12 @@ class Daemon:
             gap_seconds=gap_seconds,
         )
         self._provider_watch = ProviderWatch(
-            account=WassengerAccount(line, WEBHOOK_PATH),
+            account=account,
             clock=clock,
             device_changed=device_changed,
             block=self._sender.block,
             catch_up=self._catch_up.ask,
+            note_retention=retention.note,
             device_seconds=_IDLE_SECONDS,
             webhook_seconds=_IDLE_SECONDS,
         )

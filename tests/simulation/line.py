@@ -24,6 +24,7 @@ from wamsg2.wassenger.fields import JsonObject
 
 DEVICE = "68fd1067b488de07029f0001"
 WEBHOOK_PATH = "/webhooks/wassenger"
+SECRET = "x"
 _WEBHOOK_ID = "675c5f0a1b2c3d4e5f60aaaa"
 _TIMEOUT_SECONDS = 30.0
 _LAST_ACCEPTANCE_SECONDS = 15.0
@@ -31,7 +32,7 @@ _TEXT = re.compile(r"(\d) of (\w+): .*", re.DOTALL)
 _DEVICE = payload("get_devices.item.reconstructed.json")
 _WEBHOOK = payload("get_webhooks.item.reconstructed.json") | {
     "id": _WEBHOOK_ID,
-    "url": f"https://example.test{WEBHOOK_PATH}?secret=x",
+    "url": f"https://example.test{WEBHOOK_PATH}?secret={SECRET}",
     "events": list(SUBSCRIBED_EVENTS),
 }
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.support import House, ack, house, inbound, inbound_from_lid, payload, receipt
+from tests.support import KEPT, House, ack, house, inbound, inbound_from_lid, payload, receipt
 from wamsg2.model import Absent, Accepted, Deferred, EventSource, Outcome, Rejected, Uncertain
 from wamsg2.store import messages
 from wamsg2.wassenger import events
@@ -71,7 +71,9 @@ async def healthy(path: Path) -> AsyncIterator[House]:
         doubt, _ = await home.store.write(lambda tx: messages.next_doubt(tx, home.clock.now()))
         assert doubt
         await home.store.write(
-            lambda tx: settling.settle_look_up(tx, doubt, Absent(), now=home.clock.now(), policy=home.policy)
+            lambda tx: settling.settle_look_up(
+                tx, doubt, Absent(), retention=KEPT, now=home.clock.now(), policy=home.policy
+            )
         )
         await send(home)  # 9
         now = home.clock.now()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.healthy import healthy
-from tests.support import START, House, ack, house, inbound, receipt
+from tests.support import KEPT, START, House, ack, house, inbound, receipt
 from wamsg2.model import Absent, Accepted, Deferred, MessageStatus, Uncertain, Unknown
 from wamsg2.store import history, messages
 from wamsg2.work import settling
@@ -68,7 +68,7 @@ async def test_a_message_that_was_long_in_doubt(home: House) -> None:
         doubt, _ = await home.store.write(lambda tx: messages.next_doubt(tx, now))  # noqa: B023 - at once
         assert doubt
         await home.store.write(
-            lambda tx: settling.settle_look_up(tx, doubt, answer, now=now, policy=home.policy)  # noqa: B023 - at once
+            lambda tx: settling.settle_look_up(tx, doubt, answer, retention=KEPT, now=now, policy=home.policy)  # noqa: B023 - at once
         )
     home.clock.advance(100)
     now = home.clock.now()

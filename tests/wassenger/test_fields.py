@@ -2,13 +2,14 @@
 
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wamsg2.wassenger.fields import load
+from wamsg2.wassenger.fields import integer, load, moment, retention
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20),
@@ -90,3 +91,39 @@ def test_it_refuses_what_the_standard_library_refuses(raw: bytes) -> None:
 )
 def test_odd_ones(raw: bytes) -> None:
     agrees(raw)
+
+
+@pytest.mark.parametrize(
+    "value", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 1, -5, 9e15]
+)
+def test_a_time_that_nobody_can_mean_is_none(value: Any) -> None:
+    at = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+    assert moment(value) is None
+    assert moment(value, at.isoformat()) == at, "the next one is asked"
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [
+        ("never", timedelta(0)),
+        ("5m", timedelta(minutes=5)),
+        ("12h", timedelta(hours=12)),
+        ("10d", timedelta(days=10)),
+        ("plan_defaults", timedelta(days=1)),
+        ("forever", None),
+        ("5 m", None),
+        ("m", None),
+        (5, None),
+        (None, None),
+    ],
+)
+def test_retention(policy: Any, kept: timedelta | None) -> None:
+    assert retention(policy) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(3, 3), ("3", 3), (3.0, 3), (3.5, None), ("x", None), (None, None), (True, None)],
+)
+def test_integer(value: Any, number: int | None) -> None:
+    assert integer(value) == number

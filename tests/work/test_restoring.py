@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import START, House, house, inbound, inbound_from_lid, receipt
+from tests.support import START, House, house, inbound, inbound_from_lid, kept_for, receipt
 from wamsg2 import phone, rules
 from wamsg2.model import (
     Absent,
@@ -60,6 +60,7 @@ def reconciler(home: House, policy: Policy | None = None) -> Reconciler:
         clock=home.clock,
         policy=policy or home.policy,
         gap_seconds=1.0,
+        retention=kept_for(home.clock),
         signals=home.signals,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import START, House, ack, commit, house, inbound, memory, receipt
+from tests.support import KEPT, START, House, ack, commit, house, inbound, memory, receipt
 from wamsg2 import rules
 from wamsg2.model import (
     Absent,
@@ -378,7 +378,9 @@ async def next_doubt(home: House) -> Doubt | None:
 
 async def look_up(home: House, doubt: Doubt, answer: LookUp, policy: Policy = POLICY) -> MessageStatus | None:
     now = home.clock.now()
-    return await home.store.write(lambda tx: settling.settle_look_up(tx, doubt, answer, now=now, policy=policy))
+    return await home.store.write(
+        lambda tx: settling.settle_look_up(tx, doubt, answer, retention=KEPT, now=now, policy=policy)
+    )
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered", "read", "failed"])
@@ -422,10 +424,14 @@ async def test_recover_begins_the_look_ups_anew(home: House) -> None:
     for _ in range(2):
         await home.send_one(Uncertain("reset"))
     await home.store.write(
-        lambda tx: messages.looked_up(tx, 1, absent_since=START, look_up_at=START + timedelta(minutes=10), now=START)
+        lambda tx: messages.looked_up(
+            tx, 1, absent_since=START, look_up_at=START + timedelta(minutes=10), now=START, reason=None
+        )
     )
     soon = START + timedelta(seconds=1)
-    await home.store.write(lambda tx: messages.looked_up(tx, 2, absent_since=None, look_up_at=soon, now=START))
+    await home.store.write(
+        lambda tx: messages.looked_up(tx, 2, absent_since=None, look_up_at=soon, now=START, reason=None)
+    )
     await home.store.write(lambda tx: settling.recover(tx, START, POLICY))
     assert await home.rows("SELECT look_ups, absent_since, look_up_at FROM messages ORDER BY id") == [
         (0, None, to_ms(START + timedelta(seconds=5))),

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 import click
 
-from wamsg2.app import client_of
+from wamsg2.app import account_of, client_of
 from wamsg2.cli import common
 from wamsg2.config import ConfigError, Settings
 from wamsg2.model import Unknown, WamsgError
-from wamsg2.wassenger.account import State, WassengerAccount
+from wamsg2.wassenger.account import State
+
+_MARKS = {True: "ok", False: "NO", None: "??"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
     name: str
-    ok: bool
+    ok: bool | None  #: None: nobody can tell, and nothing speaks against it
     detail: str
 
 
@@ -26,14 +28,14 @@ async def check(as_json: bool) -> int:  # noqa: FBT001 - click passes options by
     """Check the configuration, the database, and at Wassenger the key, the device and the webhook."""
     settings = common.settings()
     findings = [await _serving(settings), await _database(settings), *await _provider(settings)]
-    ok = all(finding.ok for finding in findings)
+    ok = all(finding.ok is not False for finding in findings)
     if as_json:
         common.print_json({"ok": ok, "checks": [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]})
     else:
         for finding in findings:
-            click.echo(f"{'ok ' if finding.ok else 'NO '} {finding.name:<14} {finding.detail}")
+            click.echo(f"{_MARKS[finding.ok]:<3} {finding.name:<14} {finding.detail}")
     if not ok:
-        failed = ", ".join(f.name for f in findings if not f.ok)
+        failed = ", ".join(f.name for f in findings if f.ok is False)
         click.echo(f"wamsg2: not ready: {failed}", err=True)
         return 1
     return 0
@@ -57,7 +59,7 @@ async def _database(settings: Settings) -> _Finding:
 
 async def _provider(settings: Settings) -> list[_Finding]:
     client = client_of(settings)
-    account = WassengerAccount(client, settings.webhook.path)
+    account = account_of(settings, client)
     try:
         device, webhook = await asyncio.gather(account.device(), account.webhook())
     finally:
@@ -67,7 +69,7 @@ async def _provider(settings: Settings) -> list[_Finding]:
 
 def _finding(name: str, state: State | Unknown) -> _Finding:
     match state:
-        case State(ok, detail):
+        case State(ok=ok, detail=detail):
             return _Finding(name, ok, detail)
         case Unknown(reason):
             return _Finding(name, ok=False, detail=f"no answer: {reason}")

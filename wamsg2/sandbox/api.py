@@ -7,7 +7,8 @@ from aiohttp import web
 from wamsg2.sandbox.courier import Courier
 from wamsg2.sandbox.posting import bad_gateway, read_json
 from wamsg2.sandbox.queries import page_only, select_chat, select_messages
-from wamsg2.sandbox.state import World
+from wamsg2.sandbox.settings import RETENTION_POLICIES
+from wamsg2.sandbox.state import AcceptedMessage, World, now
 from wamsg2.sandbox.validation import Refusal, check_webhook
 from wamsg2.sandbox.webhooks import Postman, Webhook
 from wamsg2.sandbox.wire import Device, chat_entity, device_entity, queue_entity
@@ -36,7 +37,11 @@ class Lookups:
         if self._fails():
             return bad_gateway()
         visible_until = time.monotonic() - self._world.faults.lookup_lag_seconds
-        visible = (item for item in self._world.ledger.accepted if item.monotonic_seconds <= visible_until)
+        visible = (
+            item
+            for item in self._world.ledger.accepted
+            if item.monotonic_seconds <= visible_until and not self._is_deleted(item)
+        )
         return web.json_response([queue_entity(message) for message in select_messages(request, visible)])
 
     async def message(self, request: web.Request) -> web.Response:
@@ -44,7 +49,7 @@ class Lookups:
         if self._fails():
             return bad_gateway()
         message = self._world.ledger.find(request.match_info["id"])
-        if message is None:
+        if message is None or self._is_deleted(message):
             raise Refusal(404, "message not found", "message:notfound")
         return web.json_response(queue_entity(message))
 
@@ -64,6 +69,9 @@ class Lookups:
         """The device by its id."""
         self._check_device(request)
         return web.json_response(self._device_entity())
+
+    def _is_deleted(self, message: AcceptedMessage) -> bool:
+        return message.is_deleted(RETENTION_POLICIES[self._device.retention_policy], now())
 
     def _fails(self) -> bool:
         return self._world.strikes("lookup_error", self._world.ledger.count("lookup"))

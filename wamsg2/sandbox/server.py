@@ -36,7 +36,7 @@ class Sandbox:
     def __init__(self, settings: SandboxSettings | None = None, *, watch: Watcher = _watch_nothing) -> None:
         self.settings = settings = settings or SandboxSettings()
         self._world = World(settings, settings.faults, Dice(settings.seed), watch)
-        self._device = Device(settings.device_id, settings.device_phone)
+        self._device = Device(settings.device_id, settings.device_phone, settings.retention_policy)
         self._postman = Postman(self._world)
         self._courier = Courier(self._world, self._postman, self._device)
         # A client that hangs up ends its handler, so that a held request is not held for nobody.

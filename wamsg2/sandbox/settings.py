@@ -2,7 +2,9 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from wamsg2.sandbox.contacts import Habits, Script
 from wamsg2.sandbox.dice import Span
@@ -10,6 +12,15 @@ from wamsg2.sandbox.faults import Faults
 
 #: Looks like a real key (80 hex characters), and opens nothing but a sandbox.
 SANDBOX_KEY = "5a4d" * 20
+
+#: How long a processed message can be looked up; None: for the life of a sandbox.
+RETENTION_POLICIES: Mapping[str, timedelta | None] = {
+    "plan_defaults": None,
+    "never": timedelta(0),
+    **{f"{minutes}m": timedelta(minutes=minutes) for minutes in (5, 15, 30)},
+    **{f"{hours}h": timedelta(hours=hours) for hours in (1, 12, 24)},
+    **{f"{days}d": timedelta(days=days) for days in range(2, 11)},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +66,7 @@ class SandboxSettings:
     seed: int = 0
     webhook_url: str | None = None  #: registered at the start, for all events; may carry ``?secret=…``
     signing_secret: str | None = None  #: signs what goes to every webhook without a secret of its own
+    retention_policy: str = "plan_defaults"  #: how long processed messages are found: ``never``, ``5m``, ... ``10d``
     emits_out_new: bool = False  #: whether ``message:out:new`` precedes ``message:out:sent``
     delays: Delays = Delays()
     habits: Habits = field(default_factory=Habits)
@@ -67,3 +79,5 @@ class SandboxSettings:
             raise ValueError(f"{self.host} is not a loopback address: a sandbox is for this machine only")
         if not re.fullmatch("[0-9a-f]{24}", self.device_id):
             raise ValueError("a device id is 24 hexadecimal characters")
+        if self.retention_policy not in RETENTION_POLICIES:
+            raise ValueError(f"a retention policy is one of {', '.join(RETENTION_POLICIES)}")

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from wamsg2.sandbox.dice import Dice
 from wamsg2.sandbox.faults import Faults
@@ -46,6 +46,11 @@ class AcceptedMessage:
     def shows_wa_id(self) -> bool:
         """Whether ``waId`` can be seen from outside yet."""
         return not (self.has_late_wa_id and self.status == "queued")
+
+    def is_deleted(self, kept: timedelta | None, at: datetime) -> bool:
+        """Whether it was processed so long before `at` that it is kept no more; None: all are kept."""
+        processed_at = self.sent_at or self.failed_at
+        return kept is not None and processed_at is not None and processed_at + kept <= at
 
 
 @dataclass(slots=True, kw_only=True)

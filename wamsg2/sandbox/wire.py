@@ -38,6 +38,7 @@ class Device:
 
     id: str  #: 24 hex
     phone: str  #: E.164 with ``+``
+    retention_policy: str = "plan_defaults"
 
     @property
     def wid(self) -> str:
@@ -199,7 +200,11 @@ def device_entity(device: Device, *, is_online: bool) -> Json:
         "billing": {
             "subscription": {"plan": PLAN, "product": "io", "status": "active", "isTrial": False},
         },
-        "settings": {"retentionPolicy": "plan_defaults", "rebootPolicy": "disabled", "deliverySpeed": 0},
+        "settings": {
+            "retentionPolicy": device.retention_policy,
+            "rebootPolicy": "disabled",
+            "deliverySpeed": 0,
+        },
         "createdAt": BEGINNING,
     }
 

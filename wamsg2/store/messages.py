@@ -352,10 +352,14 @@ def sending(tx: Tx) -> list[Message]:
     return [message for row in rows if (message := _message(row))]
 
 
-_DOUBT = """
-    SELECT id, attempt, reference, uncertain_since, absent_since, look_ups, look_up_at,
-           ifnull(attempted_at, 0) <= (SELECT restored_at FROM campaigns WHERE id = campaign_id)
-    FROM messages WHERE status = 'uncertain' AND look_up_at """
+#: Mark: when the last thing happened that the backup knew of, out of which the database came.
+BACKUP_NEWEST = "backup_newest"
+# Of an attempt after the backup nothing is known, but that it was after the backup's newest entry.
+_DOUBT = f"""
+    SELECT m.id, m.attempt, m.reference,
+           coalesce(m.attempted_at, (SELECT at FROM marks WHERE name = '{BACKUP_NEWEST}'), g.created_at),
+           m.uncertain_since, m.absent_since, m.look_ups, ifnull(m.attempted_at, 0) <= g.restored_at, m.look_up_at
+    FROM messages m JOIN campaigns g ON g.id = m.campaign_id WHERE m.status = 'uncertain' AND m.look_up_at """  # noqa: S608 - constant
 
 
 def next_doubt(tx: Tx, now: datetime) -> tuple[Doubt | None, datetime | None]:
@@ -363,13 +367,24 @@ def next_doubt(tx: Tx, now: datetime) -> tuple[Doubt | None, datetime | None]:
 
     Those without a time wait until nothing else is due: then it is the oldest's turn.
     """
-    row = tx.execute(f"{_DOUBT} IS NOT NULL ORDER BY look_up_at LIMIT 1").fetchone()
-    next_at = from_ms(row[6]) if row else None
+    row = tx.execute(f"{_DOUBT} IS NOT NULL ORDER BY m.look_up_at LIMIT 1").fetchone()
+    next_at = from_ms(row[8]) if row else None
     if next_at is None or next_at > now:
-        row = tx.execute(f"{_DOUBT} IS NULL ORDER BY id LIMIT 1").fetchone()
-    if row is None:
-        return None, next_at
-    return Doubt(row[0], row[1], row[2], from_ms(row[3]), from_ms(row[4]), row[5], bool(row[7])), from_ms(row[6])
+        row = tx.execute(f"{_DOUBT} IS NULL ORDER BY m.id LIMIT 1").fetchone()
+    return (_doubt(row), from_ms(row[8])) if row else (None, next_at)
+
+
+def _doubt(row: Sequence[Any]) -> Doubt:
+    return Doubt(
+        message_id=row[0],
+        attempt=row[1],
+        reference=row[2],
+        attempted_at=from_ms(row[3]),
+        uncertain_since=from_ms(row[4]),
+        absent_since=from_ms(row[5]),
+        look_ups=row[6],
+        is_restored=bool(row[7]),
+    )
 
 
 def look_up_anew(tx: Tx, by: datetime) -> None:
@@ -389,16 +404,35 @@ def look_up_soon(tx: Tx, message_id: int, now: datetime) -> None:
     )
 
 
-def looked_up(tx: Tx, message_id: int, *, absent_since: datetime | None, look_up_at: datetime, now: datetime) -> None:
-    """Note a look-up that settled nothing, and when to look again.
+def looked_up(
+    tx: Tx,
+    message_id: int,
+    *,
+    absent_since: datetime | None,
+    look_up_at: datetime,
+    now: datetime,
+    reason: str | None,
+) -> None:
+    """Note a look-up that settled nothing, when to look again, and why it is in doubt, if that is new.
 
     A doubt whose look-ups had no time begins with the first: before, it only waited for its turn.
     """
     tx.execute(
         """UPDATE messages SET look_ups = look_ups + 1, absent_since = ?1, look_up_at = ?2,
+                  reason = coalesce(?5, reason),
                   uncertain_since = CASE WHEN look_up_at IS NULL THEN ?3 ELSE uncertain_since END
            WHERE id = ?4 AND status = 'uncertain'""",
-        (to_ms(absent_since), to_ms(look_up_at), to_ms(now), message_id),
+        (to_ms(absent_since), to_ms(look_up_at), to_ms(now), message_id, reason),
+    )
+
+
+def is_any_restored_in_doubt(tx: Tx) -> bool:
+    """Whether a message is uncertain that came out of a backup without an attempt of its own."""
+    return bool(
+        tx.execute(
+            """SELECT EXISTS (SELECT 1 FROM messages m JOIN campaigns g ON g.id = m.campaign_id
+               WHERE m.status = 'uncertain' AND m.attempted_at IS NULL AND g.restored_at IS NOT NULL)"""
+        ).fetchone()[0]
     )
 
 

@@ -86,6 +86,11 @@ class WassengerClient:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
+    @property
+    def device(self) -> str:
+        """Id of the device that we send from, in lower case."""
+        return self._device.lower()
+
     async def close(self) -> None:
         """Close what is open."""
         await self._session.close()

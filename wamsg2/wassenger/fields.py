@@ -4,7 +4,7 @@ import json
 import math
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import orjson
@@ -18,6 +18,10 @@ _HALF = re.compile("[\ud800-\udfff]")
 _QUEUE_ID = re.compile(r"[0-9a-f]{24}")
 _CHAT_ID = re.compile(r"[\w.:-]{1,64}@[\w.-]{1,32}", re.ASCII)
 _MOST_BRACKETS = 500
+_FIRST_TIME, _LAST_TIME = datetime(2009, 1, 1, tzinfo=UTC), datetime(2110, 1, 1, tzinfo=UTC)
+_RETENTIONS = {"never": timedelta(0), "plan_defaults": timedelta(days=1)}
+_RETENTION = re.compile("([0-9]{1,4})([mhd])")
+_RETENTION_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _MILLISECONDS_FROM = 1e12  # as seconds this would be the year 33658
 
 
@@ -77,10 +81,36 @@ def first(*values: Json) -> str | None:
     return None
 
 
+def integer(value: Json) -> int | None:
+    """A whole number, also one in a string or with a point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    found = text(value)
+    return int(found) if found and found.isascii() and found.isdecimal() and len(found) < 19 else None
+
+
+def retention(value: Json) -> timedelta | None:
+    """How long processed messages are kept by a policy: `never` (not at all), `30m`, `12h`, `5d`, ...
+
+    No source says what the defaults of a plan are; a custom policy is for those who want less. A day is taken: far
+    beyond the minutes in which a look-up settles, and a tenth of the longest custom policy.
+    """
+    word = text(value)
+    if word is None:
+        return None
+    if word in _RETENTIONS:
+        return _RETENTIONS[word]
+    found = _RETENTION.fullmatch(word)
+    return int(found[1]) * _RETENTION_UNITS[found[2]] if found else None
+
+
 def moment(*values: Json) -> datetime | None:
-    """The first of the values that is a time: epoch seconds, epoch milliseconds, or ISO 8601."""
+    """The first of the values that is a believable time: epoch seconds, epoch milliseconds, or ISO 8601.
+
+    Nothing was written, sent or registered before there was WhatsApp, or will be in a hundred years.
+    """
     for value in values:
-        if value is not None and (found := _moment(value)):
+        if value is not None and (found := _moment(value)) and _FIRST_TIME <= found < _LAST_TIME:
             return found
     return None
 

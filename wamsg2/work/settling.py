@@ -5,7 +5,7 @@ answers and events may arrive in any order.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from wamsg2 import rules
@@ -242,9 +242,19 @@ def _occurred(receipt: Receipt, now: datetime) -> datetime:
 
 
 def settle_look_up(
-    tx: Tx, looked_up: Doubt, answer: LookUp, *, now: datetime, policy: Policy, signals: Signals = NO_SIGNALS
+    tx: Tx,
+    looked_up: Doubt,
+    answer: LookUp,
+    *,
+    retention: timedelta | None,
+    now: datetime,
+    policy: Policy,
+    signals: Signals = NO_SIGNALS,
 ) -> MessageStatus | None:
-    """Store what a look-up told of an uncertain message; its status afterwards (None: settled meanwhile)."""
+    """Store what a look-up told of an uncertain message; its status afterwards (None: settled meanwhile).
+
+    `retention` is the shortest time, since the attempt, for which the provider keeps messages; None: unknown.
+    """
     message = messages.by_id(tx, looked_up.message_id)
     if message is None or message.status is not MessageStatus.UNCERTAIN or message.attempt != looked_up.attempt:
         return None
@@ -255,28 +265,47 @@ def settle_look_up(
             before = messages.by_id(tx, message.id) or message
             report(tx, before, receipt, now=now, policy=policy, signals=signals)
         return settled_status(tx, message, policy, now)
-    wait = rules.next_look_up(looked_up.look_ups, policy.resend_after, is_restored=looked_up.is_restored)
     match answer:
         case Accepted():
             notes.add(tx, message.id, now, "looked up: accepted")
             _accept_found(tx, message, answer, now=now, policy=policy, signals=signals)
         case Absent():
             notes.add(tx, message.id, now, "looked up: absent")
-            may_send = not (looked_up.is_restored and catching_up.is_owed(tx))
-            is_proved = may_send and rules.absence_is_proved(looked_up, now, policy.resend_after)
-            if is_proved and rules.is_hopeless(message.doubts):
-                messages.set_failed(tx, message.id, f"{message.doubts} times proved not accepted")
-            elif is_proved:
-                put_back(tx, message, "proved not accepted", now)
-            else:
-                absent_since = looked_up.absent_since or now
-                messages.looked_up(tx, message.id, absent_since=absent_since, look_up_at=now + wait, now=now)
+            _settle_absent(tx, message, looked_up, retention=retention, now=now, policy=policy)
         case Unknown(reason):
             notes.add(tx, message.id, now, f"looked up: no answer ({reason})")
-            messages.looked_up(tx, message.id, absent_since=looked_up.absent_since, look_up_at=now + wait, now=now)
+            wait = rules.next_look_up(looked_up.look_ups, policy.resend_after, is_restored=looked_up.is_restored)
+            messages.looked_up(
+                tx,
+                message.id,
+                absent_since=looked_up.absent_since,
+                look_up_at=now + wait,
+                now=now,
+                reason=None,
+            )
         case _:
             assert_never(answer)
     return settled_status(tx, message, policy, now)
+
+
+def _settle_absent(
+    tx: Tx, message: Message, looked_up: Doubt, *, retention: timedelta | None, now: datetime, policy: Policy
+) -> None:
+    """The provider does not know the message: it is sent again if that proves that it never arrived."""
+    absence = rules.judge_absence(looked_up, now, policy.resend_after, retention)
+    is_blind = looked_up.is_restored and catching_up.is_owed(tx)  # it may have a STOP of which we do not know
+    if absence is rules.Absence.PROVED and not is_blind:
+        if rules.is_hopeless(message.doubts):
+            messages.set_failed(tx, message.id, f"{message.doubts} times proved not accepted")
+        else:
+            put_back(tx, message, "proved not accepted", now)
+        return
+    wait = rules.next_look_up(looked_up.look_ups, policy.resend_after, is_restored=looked_up.is_restored)
+    absent_since: datetime | None = looked_up.absent_since or now
+    if absence is rules.Absence.MAY_BE_DELETED:
+        wait, absent_since = rules.next_look_up_without_proof(looked_up.look_ups), None
+    why = None if message.contact_forgotten else rules.why_unproved(absence, retention)
+    messages.looked_up(tx, message.id, absent_since=absent_since, look_up_at=now + wait, now=now, reason=why)
 
 
 def _take_kept(tx: Tx, message: Message) -> list[Receipt]:
