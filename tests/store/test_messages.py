@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import START, commit, memory
@@ -307,6 +307,7 @@ def test_a_unit_of_another_schema_is_an_error_of_ours(table: Table) -> None:
         table(lambda tx: tx.execute("INSERT INTO chat_ids VALUES ('1@lid', 99)"))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
