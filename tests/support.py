@@ -31,6 +31,8 @@ from wamsg2.work import campaigning, claiming, settling
 T = TypeVar("T")
 
 PAYLOADS = Path(__file__).parent / "payloads"
+#: Our device in every payload file.
+DEVICE = "68fd1067b488de07029f0001"
 #: Where every manual clock starts.
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 
@@ -159,7 +161,7 @@ class House:
             most_in_flight=16,
             failures=failures,
         )
-        self.inbox = Inbox(store=store, clock=self.clock, policy=policy, signals=self.sender)
+        self.inbox = Inbox(store=store, clock=self.clock, policy=policy, signals=self.sender, device=DEVICE)
         self._last_start_seconds = self.clock.monotonic()
 
     async def campaign(
@@ -427,7 +429,7 @@ class Simulation:
             most_in_flight=most_in_flight,
             failures=failures,
         )
-        self.inbox = Inbox(store=self.store, clock=self.clock, policy=self.policy, signals=self.sender)
+        self.inbox = Inbox(store=self.store, clock=self.clock, policy=self.policy, signals=self.sender, device=DEVICE)
         self.campaigns = Campaigns(store=self.store, clock=self.clock, random=Random(4))
 
     async def _requested(self, claim: Claim) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support import PAYLOADS, START, House, house, inbound
+from tests.support import DEVICE, PAYLOADS, START, House, house, inbound
 from wamsg2.inbox import Inbox
 from wamsg2.model import EventResult, EventSource
 from wamsg2.store.database import Store
@@ -97,7 +97,7 @@ async def test_the_sender_is_told_after_the_commit(home: House) -> None:
         def withdraw(self, contact_id: int) -> None:
             seen.append(-contact_id)
 
-    inbox = Inbox(store=home.store, clock=home.clock, policy=home.policy, signals=Signals())
+    inbox = Inbox(store=home.store, clock=home.clock, policy=home.policy, signals=Signals(), device=DEVICE)
     await inbox.receive(body())
     assert seen == [1]
     await inbox.receive(body())
@@ -137,7 +137,9 @@ async def test_a_device_that_changed_is_told_of_after_the_commit(home: House) ->
         rung.append(other.execute("SELECT count(*) FROM events").fetchone()[0])
         other.close()
 
-    inbox = Inbox(store=home.store, clock=home.clock, policy=home.policy, signals=home.signals, device_changed=ring)
+    inbox = Inbox(
+        store=home.store, clock=home.clock, policy=home.policy, signals=home.signals, device=None, device_changed=ring
+    )
     raw = b'{"event": "number:session", "data": {"status": "offline"}}'
     assert await inbox.receive(raw) is EventResult.ACCEPTED
     await inbox.receive(body())

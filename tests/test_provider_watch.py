@@ -488,6 +488,7 @@ def test_the_queue_is_held_from_the_event_to_the_return_and_loses_nothing(connec
             clock=simulation.clock,
             policy=simulation.policy,
             signals=simulation.sender,
+            device=None,
             device_changed=bell.ring,
         )
         await simulation.campaign("spring", 50)
@@ -527,6 +528,7 @@ async def test_a_repeated_event_is_a_reason_to_look_too(tmp_path: Path) -> None:
             clock=home.clock,
             policy=home.policy,
             signals=home.signals,
+            device=None,
             device_changed=lambda: rung.append(True),
         )
         for _ in range(2):

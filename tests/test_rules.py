@@ -402,11 +402,6 @@ def test_a_receipt_always_settles(status: MessageStatus, receipt: ReceiptStatus)
     assert rules.advance(status, receipt) not in OPEN
 
 
-@pytest.mark.parametrize("status", [s for s in ReceiptStatus if s is not ReceiptStatus.SENT])
-def test_only_a_sent_receipt_tells_when_it_was_sent(status: ReceiptStatus) -> None:
-    assert rules.provider_sent_time(status, SENT_AT, SENT_AT, SENT_AT) is None
-
-
 @pytest.mark.parametrize(
     ("told", "attempted", "expected"),
     [
@@ -424,7 +419,7 @@ def test_only_a_sent_receipt_tells_when_it_was_sent(status: ReceiptStatus) -> No
 )
 def test_provider_sent_time(told: datetime | None, attempted: datetime | None, expected: datetime | None) -> None:
     now = SENT_AT + 10 * SECOND
-    assert rules.provider_sent_time(ReceiptStatus.SENT, told, attempted, now) == expected
+    assert rules.provider_sent_time(told, attempted, now) == expected
 
 
 # --- back in line -----------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ async def test_an_empty_database(home: House) -> None:
         },
         "webhooks": {
             "received": 0, "duplicates": 0, "refused": 0, "unmatched": 0, "last_received_at": None,
-            "found_by_catch_up": 0,
+            "found_by_catch_up": 0, "unknown_words": 0,
         },
         "watch": {"device": None, "webhook": None, "catch_up": {"last_at": None, "problem": None}},
         "backup": {"made_at": None, "failed_at": None},
@@ -96,7 +96,7 @@ async def test_the_keys_and_figures_of_the_contract(home: House) -> None:
     }  # fmt: skip
     assert found["webhooks"] == {
         "received": 4, "duplicates": 1, "refused": 3, "unmatched": 1, "last_received_at": "2026-11-22T10:00:10.000Z",
-        "found_by_catch_up": 0,
+        "found_by_catch_up": 0, "unknown_words": 0,
     }  # fmt: skip
     (campaign,) = found["campaigns"]
     nothing = dict.fromkeys(("queued", "sending", "sent", "delivered", "read", "failed", "cancelled", "uncertain"), 0)

@@ -20,7 +20,7 @@ from wamsg2.catch_up import CatchUp
 from wamsg2.clock import Clock, ForwardClock, SystemClock
 from wamsg2.config import Settings
 from wamsg2.delivery import Delivery
-from wamsg2.inbox import Inbox
+from wamsg2.inbox import Inbox, log_unknown_word
 from wamsg2.notifier import Notifier
 from wamsg2.notify import notify
 from wamsg2.pacing import FailureRun
@@ -35,6 +35,7 @@ from wamsg2.store.writer import CommitHook
 from wamsg2.wassenger.account import WassengerAccount
 from wamsg2.wassenger.client import WassengerClient
 from wamsg2.wassenger.history import WassengerHistory
+from wamsg2.wassenger.unknown_words import UnknownWords
 from wamsg2.watch import Watch
 from wamsg2.web.admin import AdminListener
 from wamsg2.web.listener import listen
@@ -73,6 +74,7 @@ def client_of(settings: Settings) -> WassengerClient:
         api_key=api_key.get_secret_value() if api_key else "",
         device=settings.wassenger.device or "",
         timeout_seconds=settings.wassenger.timeout_seconds,
+        unknown_words=UnknownWords(log_unknown_word),
     )
 
 
@@ -200,7 +202,15 @@ async def run(
             failures=FailureRun(settings.watch.hold_after_failures, settings.watch.hold_failure_share),
         )
         device_changed = Bell()
-        inbox = Inbox(store=store, clock=clock, policy=policy, signals=sender, device_changed=device_changed.ring)
+        inbox = Inbox(
+            store=store,
+            clock=clock,
+            policy=policy,
+            signals=sender,
+            device=settings.wassenger.device,
+            unknown_words=client.unknown_words,
+            device_changed=device_changed.ring,
+        )
         retention_seen = ProviderRetention(account=account_of(settings, client), clock=clock)
         reconciler = Reconciler(
             store=store,
@@ -239,6 +249,7 @@ async def run(
                 in_flight=sender.in_flight,
                 last_send_at=sender.last_send_at,
                 webhooks_refused=webhooks.refused,
+                unknown_words=client.unknown_words.count,
                 device=provider_watch.device,
                 webhook=provider_watch.webhook,
                 webhook_disabled_at=provider_watch.webhook_disabled_at,

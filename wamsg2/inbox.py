@@ -12,6 +12,7 @@ from wamsg2.clock import Clock
 from wamsg2.model import DeviceChanged, Event, EventResult, EventSource, Ignored, Policy
 from wamsg2.store.database import Store
 from wamsg2.wassenger import events
+from wamsg2.wassenger.unknown_words import UnknownWords
 from wamsg2.work import receiving
 from wamsg2.work.receiving import Received
 from wamsg2.work.signals import Signals
@@ -22,6 +23,11 @@ log = structlog.get_logger()
 _RANKING = (EventResult.ACCEPTED, EventResult.DUPLICATE, EventResult.IGNORED)
 
 
+def log_unknown_word(word: str) -> None:
+    """Log a new word of the provider for the state of a message."""
+    log.info("provider.unknown_word", word=word)
+
+
 class Inbox:
     """Takes in events; when `receive` or `take` returns, the event and all its effects are on disk.
 
@@ -30,6 +36,9 @@ class Inbox:
         clock: for the time of arrival.
         policy: for replies.
         signals: the sender.
+        device: the id of our device: events of the others of the account are kept, and count for nothing but an
+            opt-out. None: those of every device count.
+        unknown_words: counts the words of the provider that are not known.
         device_changed: called when the provider says that our device's session changed.
     """
 
@@ -40,12 +49,16 @@ class Inbox:
         clock: Clock,
         policy: Policy,
         signals: Signals,
+        device: str | None,
+        unknown_words: UnknownWords | None = None,
         device_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._policy = policy
         self._signals = signals
+        self._device = device
+        self._unknown_words = unknown_words or UnknownWords(log_unknown_word)
         self._device_changed = device_changed
 
     async def receive(self, body: bytes) -> EventResult:
@@ -58,7 +71,7 @@ class Inbox:
             NotAnEventError: neither a JSON object nor an array; nothing is stored.
             StoreUnavailableError: it cannot be stored now; nothing is.
         """
-        results = set(await self.take_row(events.parse_row(body), EventSource.WEBHOOK))
+        results = set(await self.take_row(events.parse_row(body, device=self._device), EventSource.WEBHOOK))
         return next((result for result in _RANKING if result in results), EventResult.IGNORED)
 
     async def take(self, event: Event, source: EventSource) -> EventResult:
@@ -103,6 +116,8 @@ class Inbox:
                 late_seconds=recorded.late_seconds,
                 source=source,
             )
+        if received.result is not EventResult.DUPLICATE:
+            self._unknown_words.note(event.unknown_words)
         if isinstance(event.content, Ignored):
             log.debug("event.ignored", name=event.name, why=event.content.why)
         elif isinstance(event.content, DeviceChanged):

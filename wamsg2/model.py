@@ -151,6 +151,9 @@ class Receipt:
     occurred_at: datetime | None
     reason: str | None = None
     recipient: Sender = field(default=Sender((), None))
+    sent_at: datetime | None = None  #: when the provider says that it sent the message, whatever else it reports
+    is_revoked: bool = False  #: it was deleted for everybody after it was sent
+    text: str | None = None  #: of a message in a chat: a message of ours without a WhatsApp id is known by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,7 @@ class Event:
     identity: bytes
     body: bytes
     content: InboundMessage | Reaction | Receipt | DeviceChanged | Ignored
+    unknown_words: tuple[str, ...] = ()  #: of the provider, for the state of a message
 
 
 class EventSource(StrEnum):
@@ -207,6 +211,7 @@ class Accepted:
     sent_at: datetime | None = None
     reason: str | None = None
     created_at: datetime | None = None  #: when it was taken, by the provider's clock
+    is_revoked: bool = False  #: deleted for everybody after it was sent
 
 
 @dataclass(frozen=True, slots=True)

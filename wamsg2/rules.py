@@ -176,15 +176,13 @@ def released(*, contact_opted_out: bool, campaign_status: CampaignStatus) -> tup
     return MessageStatus.QUEUED, None
 
 
-def provider_sent_time(
-    status: ReceiptStatus, told_at: datetime | None, attempted_at: datetime | None, now: datetime
-) -> datetime | None:
+def provider_sent_time(told_at: datetime | None, attempted_at: datetime | None, now: datetime) -> datetime | None:
     """When the provider says that it sent the message, if it says so believably.
 
     Its word beats our clock, since replies are stamped by the provider's clock too: a server whose clock is an
     hour off judges the window right all the same. A time over a day before our request is nobody's clock.
     """
-    if status is not ReceiptStatus.SENT or told_at is None:
+    if told_at is None:
         return None
     if attempted_at is not None and told_at < attempted_at - timedelta(days=1):
         return None

@@ -37,6 +37,7 @@ class DaemonFacts:
     webhook_disabled_at: datetime | None = None
     caught_up_at: datetime | None = None
     catch_up_problem: str | None = None
+    unknown_words: int = 0  #: of the provider, for the state of a message
 
 
 #: What a command says of a daemon that does not run.
@@ -178,6 +179,7 @@ async def report(
             "unmatched": webhooks.unmatched,
             "last_received_at": iso(webhooks.last_received_at),
             "found_by_catch_up": webhooks.caught_up,
+            "unknown_words": facts.unknown_words,
         },
         "watch": {
             "device": _finding_json(facts.device),

@@ -504,7 +504,8 @@ STATUS_KEYS = {
     ],
     "sender": ["state", "reason", "rate_limit_seconds", "last_send_at"],
     "queue": ["message_1", "message_2", "sending", "uncertain", "oldest_due_seconds", "eta_seconds"],
-    "webhooks": ["received", "duplicates", "refused", "unmatched", "last_received_at", "found_by_catch_up"],
+    "webhooks": ["received", "duplicates", "refused", "unmatched", "last_received_at", "found_by_catch_up",
+                 "unknown_words"],
     "watch": ["device", "webhook", "catch_up"],
 }  # fmt: skip
 

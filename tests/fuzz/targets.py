@@ -77,7 +77,7 @@ def webhook(_scratch: Path) -> Iterator[Target]:
 
     def check(body: bytes) -> None:
         try:
-            row = events.parse_row(body)
+            row = events.parse_row(body, device=None)
         except events.NotAnEventError:
             return
         with _rolled_back(connection) as tx:

@@ -15,6 +15,7 @@ from wamsg2.sandbox.server import Sandbox
 from wamsg2.wassenger import events
 from wamsg2.wassenger.client import WassengerClient, accepted
 from wamsg2.wassenger.history import Page, WassengerHistory
+from wamsg2.wassenger.progress import progress
 
 Post = Callable[..., Awaitable[Json]]
 ClientOf = Callable[[Sandbox], WassengerClient]
@@ -58,7 +59,7 @@ async def test_the_chat_tells_what_the_webhook_told(
     told = {
         event.identity: event.content
         for raw in receiver.raws
-        for event in events.parse_row(raw)
+        for event in events.parse_row(raw, device=None)
         if "in:new" in event.name
     }
     page = await WassengerHistory(client_of(sandbox)).inbound(at - timedelta(seconds=1), 0)
@@ -94,7 +95,7 @@ async def test_the_queue_tells_how_far_a_message_got(
     await sandbox.settle()
     [entity] = await get(http, f"{sandbox.base_url}/messages?reference=ref-1")
     assert "deliveredAt" not in entity
-    assert events.receipt_status(entity) is status
+    assert progress(entity).status is status
     found = await client_of(sandbox).find("ref-1")
     assert isinstance(found, Accepted)
     assert found == accepted(entity)

@@ -12,6 +12,7 @@ import aiosqlite
 from tests.simulation.line import SECRET, WEBHOOK_PATH, Line
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.world import World
+from tests.support import DEVICE
 from wamsg2.bell import Bell
 from wamsg2.catch_up import CatchUp
 from wamsg2.clock import ForwardClock
@@ -138,6 +139,7 @@ class Daemon:
             clock=clock,
             policy=habits.policy,
             signals=self._sender,
+            device=DEVICE,
             device_changed=device_changed.ring,
         )
         account = WassengerAccount(line, WEBHOOK_PATH, [SECRET])

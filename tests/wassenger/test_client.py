@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.support import START, payload
+from wamsg2 import __version__
 from wamsg2.model import (
     Absent,
     Accepted,
@@ -119,6 +120,7 @@ async def test_the_request_has_exactly_what_the_strict_schema_takes(step: Step, 
     (request,) = provider.requests
     assert (request.method, request.path, request.query_string) == ("POST", "/v1/messages", "")
     assert request.headers["Token"] == KEY
+    assert request.headers["User-Agent"] == f"wamsg2/{__version__}"
     assert request.content_type == "application/json"
     assert "Authorization" not in request.headers
     assert json.loads(provider.bodies[0]) == {

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support import PAYLOADS, payload
+from tests.support import DEVICE, PAYLOADS, payload
 from wamsg2.model import (
     DeviceChanged,
     Event,
     Ignored,
     InboundMessage,
     Reaction,
+    Reading,
     Receipt,
     ReceiptStatus,
     Sender,
@@ -106,7 +107,7 @@ EXPECTED: dict[str, tuple[str, InboundMessage | Reaction | Receipt | type[Ignore
     ),
     ACK: (
         "message:out:ack",
-        Receipt(ReceiptStatus.READ, None, None, OUR_WA_ID, AT, None, PERSON),
+        Receipt(ReceiptStatus.READ, None, None, OUR_WA_ID, AT, None, PERSON, sent_at=AT),
     ),
     SENT: (
         "message:out:sent",
@@ -118,6 +119,7 @@ EXPECTED: dict[str, tuple[str, InboundMessage | Reaction | Receipt | type[Ignore
             AT.replace(second=4),
             None,
             Sender((CONTACT,), PHONE),
+            sent_at=AT.replace(second=4),
         ),
     ),
     FAILED: (
@@ -228,6 +230,16 @@ def test_words(changes: Body, text: str) -> None:
     assert inbound(changed(INBOUND, changes)).text == text
 
 
+@pytest.mark.parametrize("server", ["lid", "LID"])
+def test_the_digits_of_a_lid_are_no_number(server: str) -> None:
+    digits = LID.partition("@")[0]
+    body = changed(INBOUND, {"from": f"{digits}@{server}", "fromNumber": f"+{digits}"})
+    body["data"]["chat"] |= {"id": f"{digits}@c.us", "lid": None, "contact": {"wid": LID, "phone": digits}}
+    assert inbound(body).sender == Sender((LID,), None)
+    body["data"]["chat"]["contact"]["phone"] = PHONE
+    assert inbound(body).sender == Sender((LID,), PHONE)
+
+
 def test_an_absent_body_is_a_message_too() -> None:
     assert inbound(changed(INBOUND, {"type": "image"}, "body")) == InboundMessage(
         WA_ID, PERSON, "image", "", None, AT
@@ -250,11 +262,196 @@ def test_half_a_surrogate_pair_reads_as_a_replacement_character() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["text", "image", "video", "audio", "document", "location", "contacts", "sticker", "poll", "event", "list",
-     "buttons", "product", "list_response", "buttons_response", "interactive", "ptt", "something_new"],
+    ["image", "gif", "video", "ptv", "audio", "voice", "ptt", "document", "sticker", "location", "live_location",
+     "contact", "contacts", "vcard", "multi_vcard", "poll", "list", "buttons", "product", "order", "list_response",
+     "buttons_response", "template_button_reply", "interactive", "template", "IMAGE"],
 )  # fmt: skip
-def test_every_kind_that_a_person_writes_is_a_message(kind: str) -> None:
-    assert inbound(changed(INBOUND, {"type": kind, "body": None})).type == kind
+def test_every_kind_that_a_person_answers_with_is_a_reply(kind: str) -> None:
+    content = inbound(changed(INBOUND, {"type": kind, "body": None}))
+    assert (content.type, content.reading, content.text) == (kind.lower(), Reading.REPLY, "")
+
+
+@pytest.mark.parametrize("words", [None, "", "  ", "no"])
+@pytest.mark.parametrize(
+    "kind",
+    ["call_log", "call", "ciphertext", "pin", "poll_vote", "pollvote", "revoked", "unknown", "event", "payment",
+     "something_new", "keep_in_chat", "text_"],
+)  # fmt: skip
+def test_any_other_kind_is_recorded_and_no_reply(kind: str, words: str | None) -> None:
+    content = inbound(changed(INBOUND, {"type": kind, "body": words}))
+    assert (content.type, content.reading, content.text) == (kind, Reading.NOT_A_REPLY, (words or "").strip())
+
+
+@pytest.mark.parametrize("kind", ["text", "chat", None])
+def test_a_text_without_words_is_no_reply(kind: str | None) -> None:
+    """ "Waiting for this message": its words come later, under the same id."""
+    empty = changed(INBOUND, {"type": kind, "body": None})
+    assert inbound(empty).reading is Reading.NOT_A_REPLY
+    assert (
+        inbound(empty | {"data": empty["data"] | {"media": {"id": "m1", "type": "image"}}}).reading is Reading.REPLY
+    )
+    words = payload(INBOUND)
+    assert inbound(words).reading is Reading.REPLY
+    assert understood(empty).identity != understood(words).identity
+    assert understood(words).identity == understood(changed(INBOUND, {"type": "image"})).identity
+
+
+def test_what_was_no_reply_comes_again_with_its_words() -> None:
+    ways = [
+        changed(INBOUND, {"type": "ciphertext", "body": None}),
+        changed(INBOUND, {"type": "something_new", "body": "STOP"}),
+        changed(INBOUND, {"type": "something_new", "body": "START"}),
+        payload(INBOUND),
+    ]
+    assert len({understood(way).identity for way in ways}) == len(ways)
+    assert understood(ways[0]).identity == understood(changed(INBOUND, {"type": "text", "body": ""})).identity
+
+
+def test_a_revoked_message_is_no_reply() -> None:
+    body = payload(INBOUND)
+    body["data"]["meta"]["isRevoked"] = True
+    content = inbound(body)
+    assert (content.reading, content.text) == (Reading.NOT_A_REPLY, "Example inbound text")
+    assert understood(body).identity != understood(payload(INBOUND)).identity
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"body": "Yes, tell me more"}, "Yes, tell me more"),
+        ({"body": None, "button": {"text": "Stop", "payload": "STOP_ID"}}, "Stop"),
+        ({"body": None, "listResponse": {"title": "Stop promotions", "id": "row-1"}}, "Stop promotions"),
+        ({"body": None, "meta": {"selectedButtonId": "stop"}}, "stop"),
+        ({"body": None, "meta": {"selectedListId": "row-1"}}, "row-1"),
+        ({"body": None, "button": {"payload": "STOP"}}, "STOP"),
+        ({"body": None}, ""),
+    ],
+)
+def test_what_was_chosen_are_the_words(changes: Body, text: str) -> None:
+    content = inbound(changed(INBOUND, {"type": "buttons_response"} | changes))
+    assert (content.text, content.reading) == (text, Reading.REPLY)
+
+
+# --- inbound: edits ---------------------------------------------------------------------------------------------
+
+
+def edit(changes: Body, **envelope: Any) -> Body:
+    return changed(INBOUND, changes, event="message:update", **envelope)
+
+
+EDITED_AT = 1765642800
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"editedAt": "2025-12-13T16:20:00.000Z"}, AT.replace(minute=20)),
+        ({"originalWid": WA_ID}, AT.replace(minute=20)),
+        ({"meta": {"isEdited": True}}, AT.replace(minute=20)),
+        ({}, AT),  # nothing tells that its words changed
+    ],
+)
+def test_an_edit_has_new_words(changes: Body, at: datetime) -> None:
+    content = inbound(edit({"body": "STOP"} | changes, created=EDITED_AT))
+    assert content == InboundMessage(WA_ID, PERSON, "edit", "STOP", None, at, Reading.EDIT)
+
+
+def test_an_edit_keeps_the_id_of_the_message() -> None:
+    content = inbound(edit({"id": "ACNEW", "originalWid": WA_ID, "body": "STOP"}))
+    assert (content.message_id, content.reading) == (WA_ID, Reading.EDIT)
+
+
+@pytest.mark.parametrize("direction", [{"flow": "inbound"}, {"flow": "in"}, {"flow": None, "fromMe": False}])
+def test_each_edit_is_an_event_of_its_own(direction: Body) -> None:
+    one, other = (edit({"body": words} | direction) for words in ("STOP", "START"))
+    assert understood(one).identity == understood(one).identity
+    assert len({understood(body).identity for body in (one, other, payload(INBOUND))}) == 3
+
+
+def test_a_message_that_is_taken_back_is_no_reply() -> None:
+    content = inbound(edit({"body": None, "meta": {"isRevoked": True}}, created=EDITED_AT))
+    assert (content.type, content.reading) == ("revoked", Reading.NOT_A_REPLY)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"body": None}, {"id": None}, {"meta": {"isGroup": True}}, {"fromNumber": "+5215600000002"}]
+)
+def test_no_edit(changes: Body) -> None:
+    assert is_ignored(edit(changes))
+
+
+# --- inbound: other devices -------------------------------------------------------------------------------------
+
+OTHER_DEVICE = "aaaaaaaaaaaaaaaaaaaaaaaa"
+
+
+def of_device(device: Any, body: Body) -> Body:
+    return {key: value for key, value in body.items() if key != "device"} | ({"device": device} if device else {})
+
+
+def understood_for(device: str | None, body: Body) -> Event:
+    (event,) = parse_row(json.dumps(body).encode(), device=device)
+    return event
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"id": OTHER_DEVICE, "phone": "+34699999999"}, OTHER_DEVICE, OTHER_DEVICE.upper(), {"id": OTHER_DEVICE}],
+)
+def test_what_is_written_to_another_device_is_read_for_an_opt_out_only(named: Any) -> None:
+    body = of_device(named, payload(INBOUND))
+    content = understood_for(DEVICE, body).content
+    assert isinstance(content, InboundMessage)
+    assert content.reading is Reading.OTHER_DEVICE
+    assert understood_for(DEVICE, body).identity != understood(body).identity
+    anywhere = understood_for(None, body).content
+    assert isinstance(anywhere, InboundMessage)
+    assert anywhere.reading is Reading.REPLY
+
+
+@pytest.mark.parametrize("named", [{"id": DEVICE}, DEVICE, DEVICE.upper(), None, "Demo", {"id": 7}, []])
+def test_what_is_written_to_ours_is_a_reply(named: Any) -> None:
+    body = of_device(named, payload(INBOUND))
+    content = understood_for(DEVICE, body).content
+    assert isinstance(content, InboundMessage)
+    assert content.reading is Reading.REPLY
+    assert understood_for(DEVICE, body).identity == understood(body).identity
+
+
+@pytest.mark.parametrize(
+    ("written_to", "reading"),
+    [("+34699999999", Reading.OTHER_DEVICE), ("+525600000002", Reading.REPLY), (None, Reading.REPLY)],
+)
+def test_without_a_device_the_number_tells(written_to: str | None, reading: Reading) -> None:
+    body = of_device({"phone": "+5215600000002"}, changed(INBOUND, {"toNumber": written_to}))
+    content = understood_for(DEVICE, body).content
+    assert isinstance(content, InboundMessage)
+    assert content.reading is reading
+
+
+@pytest.mark.parametrize("name", [ACK, SENT, FAILED, REACTION])
+def test_reports_and_reactions_of_another_device_are_ignored(name: str) -> None:
+    body = of_device(OTHER_DEVICE, payload(name))
+    assert understood_for(DEVICE, body).content == Ignored("of another device")
+    assert not isinstance(understood_for(None, body).content, Ignored)
+    row: Any = payload("message_out_sent.array.json")
+    row[0]["data"]["device"]["id"] = row[1]["data"]["device"] = OTHER_DEVICE
+    contents = [event.content for event in parse_row(json.dumps(row).encode(), device=DEVICE)]
+    assert contents == [Ignored("of another device")] * 2
+
+
+def test_our_reference_outranks_the_device() -> None:
+    body = of_device(OTHER_DEVICE, changed(SENT, {"reference": "w2-0123"}))
+    assert isinstance(understood_for(DEVICE, body).content, Receipt)
+
+
+def test_the_session_of_another_device_is_ignored() -> None:
+    bodies: list[Body] = [{"data": {"id": OTHER_DEVICE}}, {"device": {"id": OTHER_DEVICE}, "data": {}}]
+    for body in bodies:
+        assert understood_for(DEVICE, {"event": "number:session"} | body).content == Ignored("of another device")
+    bodies = [{"data": {"id": DEVICE}}, {"data": {}}]
+    for body in bodies:
+        assert understood_for(DEVICE, {"event": "number:session"} | body).content == DeviceChanged()
 
 
 def test_a_message_without_a_type_is_text() -> None:
@@ -335,7 +532,7 @@ NOT_DIRECT = [
         pytest.param(with_data(**{"from": "status@broadcast"}), id="status of a person"),
         *(
             pytest.param(with_data(type=kind), id=kind)
-            for kind in ("group:event", "notification", "e2e_notification", "gp2", "call_log", "protocol")
+            for kind in ("group:event", "notification", "e2e_notification", "gp2", "protocol")
         ),
         pytest.param(with_data(flow="outbound"), id="outbound"),
         pytest.param(with_data(flow="sideways"), id="unknown direction"),
@@ -488,8 +685,10 @@ def test_a_reaction_without_a_message_or_a_person_is_ignored() -> None:
     [
         *((w, ReceiptStatus.SENT) for w in ("pending", "queued", "processing", "processed", "server", "sent", 0, 1)),
         *((w, ReceiptStatus.DELIVERED) for w in ("device", "delivered", "DELIVERED", 2, "2")),
-        *((w, ReceiptStatus.READ) for w in ("read", "played", "Read", 3, 4)),
+        *((w, ReceiptStatus.READ) for w in ("read", "readed", "played", "Read", 3, 4)),
         *((w, ReceiptStatus.FAILED) for w in ("failed", "error", -1, "-1")),
+        *((w, ReceiptStatus.FAILED) for w in ("expired", "removed", "invalid", "cancelled", "Expired")),
+        ("revoked", ReceiptStatus.SENT),
     ],
 )
 @pytest.mark.parametrize("key", ["ack", "deliveryStatus", "status"])
@@ -522,6 +721,65 @@ def test_what_an_event_says_by_its_name(event: str, status: ReceiptStatus) -> No
     assert receipt(body).status is status
     del body["data"]["status"]
     assert receipt(body).status is status
+
+
+@pytest.mark.parametrize("word", ["expired", "removed", "invalid", "cancelled"])
+def test_what_the_queue_dropped_has_failed_with_its_word(word: str) -> None:
+    for told in ({"status": word}, {"deliveryStatus": word}, {"status": word, "deliveryStatus": "sent"}):
+        content = receipt(changed(SENT, told))
+        assert (content.status, content.reason) == (ReceiptStatus.FAILED, word)
+    with_more = receipt(changed(SENT, {"status": word, "failureReason": "max_retries"}))
+    assert with_more.reason == f"{word}: max_retries"
+
+
+@pytest.mark.parametrize("word", ["expired", "removed", "invalid", "cancelled", "failed"])
+@pytest.mark.parametrize("arrived", ["delivered", "read", "readed", "played"])
+def test_what_arrived_was_not_dropped(word: str, arrived: str) -> None:
+    for told in ({"status": word, "deliveryStatus": arrived}, {"status": arrived, "deliveryStatus": word}):
+        content = receipt(changed(SENT, told))
+        assert content.status is (ReceiptStatus.DELIVERED if arrived == "delivered" else ReceiptStatus.READ)
+        assert content.reason is None
+    assert receipt(changed(FAILED, {"deliveryStatus": arrived})).status is not ReceiptStatus.FAILED
+
+
+@pytest.mark.parametrize("word", ["removed", "expired"])
+def test_events_of_the_queue_that_we_do_not_ask_for(word: str) -> None:
+    assert f"message:out:{word}" not in SUBSCRIBED_EVENTS
+    body = changed(SENT, None, "status", "deliveryStatus", event=f"message:out:{word}")
+    assert (receipt(body).status, receipt(body).reason) == (ReceiptStatus.FAILED, word)
+
+
+def test_a_revoked_message_was_sent() -> None:
+    for changes in ({"deliveryStatus": "revoked"}, {"meta": {"isRevoked": True}}):
+        content = receipt(changed(ACK, {"ack": None} | changes))
+        assert (content.status, content.is_revoked, content.reason) == (ReceiptStatus.SENT, True, None)
+    read = receipt(changed(ACK, {"deliveryStatus": "revoked"}))
+    assert (read.status, read.is_revoked) == (ReceiptStatus.READ, True)
+    assert understood(changed(ACK, {"deliveryStatus": "revoked"})).identity != understood(payload(ACK)).identity
+
+
+def test_the_word_of_the_envelope_counts_too() -> None:
+    assert receipt(changed(ACK, {"ack": "sent"}, ack="read")).status is ReceiptStatus.READ
+    assert receipt(changed(ACK, {"ack": "read"}, ack="delivered")).status is ReceiptStatus.READ
+    assert receipt(changed(ACK, None, "ack", ack="delivered")).status is ReceiptStatus.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": "active", "ack": "read"}, ()),
+        ({"ack": "Teleported"}, ("teleported",)),
+        ({"ack": "teleported", "deliveryStatus": "revoked"}, ("teleported",)),
+        ({"ack": "sent", "deliveryStatus": "quantum"}, ("quantum",)),
+        ({"ack": "+34600000001 said no"}, ("+34600000001 said no",)),
+    ],
+)
+def test_unknown_words_are_told(changes: Body, words: tuple[str, ...]) -> None:
+    assert understood(changed(ACK, changes)).unknown_words == words
+
+
+def test_the_status_of_a_queued_message_is_a_word_on_its_way() -> None:
+    assert understood(changed(SENT, {"status": "lost"})).unknown_words == ("lost",)
 
 
 def test_a_failed_event_is_a_failure_whatever_it_says_besides() -> None:
@@ -582,6 +840,28 @@ def test_a_reference_may_stand_beside_the_message() -> None:
 def test_when_it_happened(changes: Body, at: datetime) -> None:
     """The entity's own date is when it was sent; other things happened when the event was made."""
     assert receipt(changed(ACK, changes, created=1765642530)).occurred_at == at
+
+
+@pytest.mark.parametrize("ack", ["sent", "delivered", "read"])
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({}, AT),
+        ({"timestamp": None}, AT),
+        ({"sentAt": "2025-12-13T16:15:07Z"}, AT.replace(second=7)),
+        ({"events": {"sent": {"date": "2025-12-13T16:15:08Z"}}}, AT.replace(second=8)),
+        ({"timestamp": None, "date": None, "events": {}}, None),
+    ],
+)
+def test_when_it_was_sent(ack: str, changes: Body, at: datetime | None) -> None:
+    """A report of delivery tells too when the message was sent."""
+    content = receipt(changed(ACK, {"ack": ack} | changes, created=1765642530))
+    assert content.sent_at == at
+    assert content.occurred_at == (at if ack == "sent" else AT.replace(second=30))
+
+
+def test_a_failure_has_no_time_of_sending() -> None:
+    assert receipt(changed(FAILED, {"sentAt": "2025-12-13T16:15:07Z"})).sent_at is None
 
 
 @pytest.mark.parametrize(
@@ -724,21 +1004,23 @@ def test_what_is_ignored_is_told_apart_by_its_body() -> None:
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_an_object_is_a_row_of_one(name: str) -> None:
     raw = (PAYLOADS / name).read_bytes()
-    assert list(parse_row(raw)) == [parse(raw)]
+    assert list(parse_row(raw, device=None)) == [parse(raw)]
 
 
 def test_the_queue_tells_of_what_was_sent_in_a_row() -> None:
-    first, second = parse_row((PAYLOADS / "message_out_sent.array.json").read_bytes())
+    first, second = parse_row((PAYLOADS / "message_out_sent.array.json").read_bytes(), device=None)
     assert (first.name, second.name) == ("message:out:sent", "message:out:sent")
     sent_at = AT.replace(second=4, microsecond=254_000)
-    assert first.content == Receipt(ReceiptStatus.SENT, None, QUEUE_ID, None, sent_at, recipient=Sender((), PHONE))
+    assert first.content == Receipt(
+        ReceiptStatus.SENT, None, QUEUE_ID, None, sent_at, recipient=Sender((), PHONE), sent_at=sent_at
+    )
     assert isinstance(second.content, Receipt)
     assert (second.content.status, second.content.queue_id) == (ReceiptStatus.DELIVERED, f"{QUEUE_ID[:-1]}2")
 
 
 def test_the_queue_tells_of_what_failed_in_a_row() -> None:
     """`failedAt` is null: it failed when the event says so."""
-    (event,) = parse_row((PAYLOADS / "message_out_failed.array.json").read_bytes())
+    (event,) = parse_row((PAYLOADS / "message_out_failed.array.json").read_bytes(), device=None)
     failed_at = AT.replace(second=5, microsecond=518_000)
     assert event.name == "message:out:failed"
     assert event.content == Receipt(
@@ -748,7 +1030,7 @@ def test_the_queue_tells_of_what_failed_in_a_row() -> None:
 
 def test_an_element_is_the_event_that_it_would_be_alone() -> None:
     bodies = [payload(name) for name in (INBOUND, ACK, SENT, REACTION)]
-    row = parse_row(json.dumps(bodies).encode())
+    row = parse_row(json.dumps(bodies).encode(), device=None)
     for event, body in zip(row, bodies, strict=True):
         alone = understood(body)
         assert (event.name, event.identity, event.content) == (alone.name, alone.identity, alone.content)
@@ -756,7 +1038,7 @@ def test_an_element_is_the_event_that_it_would_be_alone() -> None:
 
 
 def test_an_element_that_is_no_object_is_ignored() -> None:
-    row = parse_row(b'[null, 7, "text", [{"event": "message:in:new"}], true, {}]')
+    row = parse_row(b'[null, 7, "text", [{"event": "message:in:new"}], true, {}]', device=None)
     assert [event.body for event in row] == [
         b"null",
         b"7",
@@ -768,24 +1050,26 @@ def test_an_element_that_is_no_object_is_ignored() -> None:
     assert all(isinstance(event.content, Ignored) for event in row)
     assert len({event.identity for event in row}) == 6
     assert [event.identity for event in row] == [
-        event.identity for event in parse_row(b'[null,7,"text",[{"event":"message:in:new"}],true,{}]')
+        event.identity for event in parse_row(b'[null,7,"text",[{"event":"message:in:new"}],true,{}]', device=None)
     ]
 
 
 def test_an_empty_row_has_no_events() -> None:
-    assert list(parse_row(b" [ ] ")) == []
+    assert list(parse_row(b" [ ] ", device=None)) == []
 
 
 def test_elements_that_only_an_escape_can_spell() -> None:
-    (event,) = parse_row(rb'[{"event": "message:in:new", "data": {"id": "A1", "body": "\ud83d \u00e9"}}]')
+    (event,) = parse_row(
+        rb'[{"event": "message:in:new", "data": {"id": "A1", "body": "\ud83d \u00e9"}}]', device=None
+    )
     assert parse(event.body) == event
-    assert parse_row(b"[NaN, 1e400]")
+    assert parse_row(b"[NaN, 1e400]", device=None)
 
 
 def test_a_row_is_bounded_and_nothing_of_it_is_lost() -> None:
     extra = 3
     elements = [{"n": n} for n in range(MAX_ROW_EVENTS + extra)]
-    row = parse_row(json.dumps(elements).encode())
+    row = parse_row(json.dumps(elements).encode(), device=None)
     assert len(row) == MAX_ROW_EVENTS + 1
     assert isinstance(row[-1].content, Ignored)
     assert json.loads(row[-1].body) == elements[-extra:]
@@ -794,7 +1078,7 @@ def test_a_row_is_bounded_and_nothing_of_it_is_lost() -> None:
 @pytest.mark.parametrize("raw", [b"", b"null", b"1", b'"text"', b"[", b"[1,]", b"[" * 100_000, b"\xff\xfe[]"])
 def test_no_row(raw: bytes) -> None:
     with pytest.raises(NotAnEventError, match=r"^(not JSON|neither a JSON object nor an array)$"):
-        parse_row(raw)
+        parse_row(raw, device=None)
 
 
 # --- no shape at all --------------------------------------------------------------------------------------------
@@ -928,10 +1212,10 @@ def spoiled(draw: st.DrawFn) -> Body:
 def only_refuses(raw: bytes) -> None:
     """Whatever the bytes: events that can be stored and are the same each time, or `NotAnEventError`."""
     try:
-        row = parse_row(raw)
+        row = parse_row(raw, device=None)
     except NotAnEventError:
         return
-    assert [event.identity for event in row] == [event.identity for event in parse_row(raw)]
+    assert [event.identity for event in row] == [event.identity for event in parse_row(raw, device=None)]
     for event in row:
         can_be_stored(event)
         json.loads(event.body.decode("utf-8-sig"))

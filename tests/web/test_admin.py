@@ -37,6 +37,7 @@ REPORT: dict[str, Any] = {
         "unmatched": 3,
         "last_received_at": None,
         "found_by_catch_up": 4,
+        "unknown_words": 2,
     },
     "watch": {
         "device": {"ok": False, "detail": "operative, session offline", "checked_at": None},
@@ -83,6 +84,7 @@ async def test_metrics_are_prometheus_text() -> None:
     assert 'wamsg2_status{status="degraded"} 1.0' in lines
     assert "wamsg2_sending_held 1.0" in lines
     assert "wamsg2_caught_up_total 4.0" in lines
+    assert "wamsg2_unknown_words_total 2.0" in lines
     assert [line for line in lines if line.startswith("wamsg2_watch_ok")] == [
         'wamsg2_watch_ok{what="device"} 0.0',
         'wamsg2_watch_ok{what="webhook"} 1.0',

@@ -25,7 +25,13 @@ async def catch_up(as_json: bool) -> None:  # noqa: FBT001 - click passes option
     client, clock = client_of(settings), SystemClock()
     try:
         async with common.open_store(settings, must_exist=True) as store:
-            inbox = Inbox(store=store, clock=clock, policy=settings.policy(), signals=NO_SIGNALS)
+            inbox = Inbox(
+                store=store,
+                clock=clock,
+                policy=settings.policy(),
+                signals=NO_SIGNALS,
+                device=settings.wassenger.device,
+            )
             found = await catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock).step()
     finally:
         await client.close()

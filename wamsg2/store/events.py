@@ -1,6 +1,8 @@
 """Raw webhook events, each stored once, and receipts that match nothing yet."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from wamsg2.model import EventResult, EventSource, Receipt, ReceiptStatus, Sender
 from wamsg2.store.times import from_ms, to_ms
@@ -34,8 +36,8 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
     """Keep a receipt that matches no message yet."""
     tx.execute(
         """INSERT INTO waiting_receipts
-               (status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, received_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+               (status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, received_at, sent_at, is_revoked)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             receipt.status.value,
             receipt.reference,
@@ -45,6 +47,8 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
             receipt.reason,
             " ".join(receipt.recipient.chat_ids),
             to_ms(received_at),
+            to_ms(receipt.sent_at),
+            receipt.is_revoked,
         ),
     )
 
@@ -52,13 +56,26 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
 def take_receipts(tx: Tx, *, reference: str, queue_id: str | None, wa_id: str | None) -> list[Receipt]:
     """Remove and return the kept receipts that name any of a message's ids, oldest first."""
     rows = tx.execute(
-        """SELECT id, status, reference, queue_id, wa_id, occurred_at, reason, chat_ids FROM waiting_receipts
+        """SELECT id, status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, sent_at, is_revoked
+           FROM waiting_receipts
            WHERE reference = ?1 OR queue_id IN (?2, ?3) OR wa_id IN (?2, ?3) ORDER BY id""",
         (reference, queue_id, wa_id),
     ).fetchall()
     for row in rows:
         tx.execute("DELETE FROM waiting_receipts WHERE id = ?", (row[0],))
-    return [
-        Receipt(ReceiptStatus(r[1]), r[2], r[3], r[4], from_ms(r[5]), r[6], Sender(tuple(r[7].split()), None))
-        for r in rows
-    ]
+    return [_receipt(row[1:]) for row in rows]
+
+
+def _receipt(row: Sequence[Any]) -> Receipt:
+    status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, sent_at, is_revoked = row
+    return Receipt(
+        status=ReceiptStatus(status),
+        reference=reference,
+        queue_id=queue_id,
+        wa_id=wa_id,
+        occurred_at=from_ms(occurred_at),
+        reason=reason,
+        recipient=Sender(tuple(chat_ids.split()), None),
+        sent_at=from_ms(sent_at),
+        is_revoked=bool(is_revoked),
+    )

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import aiohttp
 
+from wamsg2 import __version__
 from wamsg2.masking import mask_text
 from wamsg2.model import (
     Absent,
@@ -24,8 +25,9 @@ from wamsg2.model import (
     Uncertain,
     Unknown,
 )
-from wamsg2.wassenger.events import failure_reason, receipt_status
 from wamsg2.wassenger.fields import Json, JsonObject, chat_ids, first, load, message_id, moment, obj, text
+from wamsg2.wassenger.progress import progress
+from wamsg2.wassenger.unknown_words import UnknownWords
 
 _ANSWER_LIMIT_BYTES = 256 * 1024
 _CONNECT_SECONDS = 10.0
@@ -73,13 +75,23 @@ class WassengerClient:
     and leave a doubt for nothing.
     """
 
-    def __init__(self, *, base_url: str, api_key: str, device: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        device: str,
+        timeout_seconds: float,
+        unknown_words: UnknownWords | None = None,
+    ) -> None:
         self._base_url = base_url.rstrip("/")
         self._device = device
         self._key = api_key.encode()
+        #: for the state of a message, in answers and wherever else they are noted
+        self.unknown_words = unknown_words or UnknownWords()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=0, ttl_dns_cache=60),
-            headers={"Token": api_key, "Accept": "application/json"},
+            headers={"Token": api_key, "Accept": "application/json", "User-Agent": f"wamsg2/{__version__}"},
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds, sock_connect=min(_CONNECT_SECONDS, timeout_seconds * 0.9)
             ),
@@ -127,6 +139,7 @@ class WassengerClient:
         found = [obj(item) for item in answer.json]
         ours = [item for item in found if text(item.get("reference")) == reference]
         if ours:
+            self.unknown_words.note(word for item in ours for word in progress(item).unknown_words)
             return _furthest(ours)
         # A filter that is not honoured would show others' messages, and make every message look absent.
         return Unknown("the answer has messages with other references") if found else Absent()
@@ -215,18 +228,20 @@ def _outcome(answer: Answer) -> Outcome:
 
 def accepted(message: JsonObject) -> Accepted:
     """A message of the outbound queue, as the provider shows it."""
+    told = progress(message)
     return Accepted(
         queue_id=message_id(message.get("id")),
         wa_id=message_id(message.get("waId")),
         chat_id=next(iter(chat_ids(message.get("wid"))), None),
-        status=receipt_status(message) or ReceiptStatus.SENT,
+        status=told.status or ReceiptStatus.SENT,
         sent_at=moment(message.get("sentAt")),
-        reason=failure_reason(message),
+        reason=told.reason,
         created_at=moment(message.get("createdAt")),
+        is_revoked=told.is_revoked,
     )
 
 
 def _furthest(messages: list[JsonObject]) -> JsonObject:
     """Of several messages with one reference, the one that got furthest."""
     order = [ReceiptStatus.FAILED, ReceiptStatus.SENT, ReceiptStatus.DELIVERED, ReceiptStatus.READ]
-    return max(messages, key=lambda m: order.index(receipt_status(m) or ReceiptStatus.SENT))
+    return max(messages, key=lambda m: order.index(progress(m).status or ReceiptStatus.SENT))

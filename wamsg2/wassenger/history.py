@@ -8,8 +8,9 @@ from typing import Protocol
 
 from wamsg2.model import Absent, Event, InboundMessage, ReceiptStatus, Unknown
 from wamsg2.wassenger.client import WassengerClient
-from wamsg2.wassenger.events import parse, receipt_status
+from wamsg2.wassenger.events import parse
 from wamsg2.wassenger.fields import JsonObject, message_id, moment, obj
+from wamsg2.wassenger.progress import progress
 
 _PAGE_MESSAGES = 50
 _PAGE_LIMIT_BYTES = 4 * 1024 * 1024
@@ -75,7 +76,7 @@ class WassengerHistory:
         entity = await self._client.entity(reference)
         if isinstance(entity, Absent | Unknown):
             return entity
-        return _event(_EVENT_OF[receipt_status(entity) or ReceiptStatus.SENT], entity)
+        return _event(_EVENT_OF[progress(entity).status or ReceiptStatus.SENT], entity)
 
 
 def _is_reply_since(event: Event, since: datetime) -> bool:

@@ -37,6 +37,10 @@ class _Report(Collector):
         yield CounterMetricFamily(
             "wamsg2_caught_up", "Events found by asking, whose webhooks were lost.", value=found
         )
+        unknown = report["webhooks"]["unknown_words"]
+        yield CounterMetricFamily(
+            "wamsg2_unknown_words", "Words of Wassenger for the state of a message that are not known.", value=unknown
+        )
         watch = GaugeMetricFamily("wamsg2_watch_ok", "1 where the provider says that it is well.", labels=["what"])
         for name in ("device", "webhook"):
             if (finding := report["watch"][name]) and finding["ok"] is not None:

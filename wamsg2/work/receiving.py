@@ -17,6 +17,7 @@ from wamsg2.model import (
     InboundMessage,
     Policy,
     Reaction,
+    Reading,
     Receipt,
     ReplyOutcome,
     Sender,
@@ -60,7 +61,7 @@ def receive(
     """Take in one event. One that says the same as an earlier one changes nothing."""
     event = forgetting.as_kept(tx, event, arrived_at)
     content = event.content
-    result = EventResult.IGNORED if isinstance(content, Ignored) else EventResult.ACCEPTED
+    result = EventResult.IGNORED if _is_ignored(content) else EventResult.ACCEPTED
     event_id = events.add(
         tx,
         identity=event.identity,
@@ -88,6 +89,12 @@ def receive(
             assert_never(content)
 
 
+def _is_ignored(content: InboundMessage | Reaction | Receipt | DeviceChanged | Ignored) -> bool:
+    # What was written to another device of the account is kept, and read for an opt-out [reply 1].
+    other = isinstance(content, InboundMessage) and content.reading is Reading.OTHER_DEVICE
+    return other or isinstance(content, Ignored)
+
+
 def receive_row(
     tx: Tx,
     row: Sequence[Event],
@@ -104,10 +111,13 @@ def receive_row(
 def _receive_message(
     tx: Tx, inbound: InboundMessage, event_id: int, *, arrived_at: datetime, policy: Policy, signals: Signals
 ) -> Sequence[Recorded]:
+    word = consent_words.read(inbound.text, policy.opt_out_words)
+    if inbound.reading is Reading.OTHER_DEVICE and word is not rules.Consent.OPT_OUT:
+        return ()
     reply_at = rules.reply_time(inbound.written_at, arrived_at)
     written_at = rules.consent_time(inbound.written_at, arrived_at)
     contact = people.identify(tx, inbound.sender, inbound.quoted_id)
-    if contact is None and consent_words.read(inbound.text, policy.opt_out_words) is rules.Consent.OPT_OUT:
+    if contact is None and word is rules.Consent.OPT_OUT:
         contact = _stranger(tx, inbound.sender, arrived_at)
     interaction = Interaction(
         event_id,
@@ -122,6 +132,8 @@ def _receive_message(
         written_at,
         arrived_at,
     )
+    if inbound.reading is not Reading.REPLY and word not in (rules.Consent.OPT_OUT, rules.Consent.OPT_IN):
+        return [_record(tx, interaction, Decision(ReplyOutcome.NOT_A_REPLY))]
     if contact is None:
         return [_record(tx, interaction, Decision(ReplyOutcome.UNKNOWN_CONTACT))]
     reply = Reply(inbound.text, inbound.quoted_id, reply_at, written_at, arrived_at)

@@ -136,6 +136,8 @@ def _as_receipt(message: Message, accepted: Accepted) -> Receipt:
         accepted.sent_at,
         accepted.reason,
         Sender(chat_ids, None),
+        sent_at=None if accepted.status is ReceiptStatus.FAILED else accepted.sent_at,
+        is_revoked=accepted.is_revoked,
     )
 
 
@@ -207,8 +209,10 @@ def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy:
 
 def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> MessageStatus:
     status = rules.advance(message.status, receipt.status)
-    sent_at = rules.provider_sent_time(receipt.status, receipt.occurred_at, message.attempted_at, now)
+    sent_at = rules.provider_sent_time(_sent_at(receipt), message.attempted_at, now)
     at = _occurred(receipt, now)
+    if receipt.is_revoked:
+        notes.add(tx, message.id, now, "revoked: deleted for everybody")
     if status is MessageStatus.FAILED and status is not message.status:
         reason = receipt.reason or "reported as failed"
         messages.set_failed(tx, message.id, reason)
@@ -232,6 +236,13 @@ def _advance(tx: Tx, message: Message, receipt: Receipt, now: datetime) -> Messa
         case _:
             assert_never(receipt.status)
     return status
+
+
+def _sent_at(receipt: Receipt) -> datetime | None:
+    """When the provider says that it sent the message: a report of delivery tells it too."""
+    if receipt.sent_at is None and receipt.status is ReceiptStatus.SENT:
+        return receipt.occurred_at
+    return receipt.sent_at
 
 
 def _occurred(receipt: Receipt, now: datetime) -> datetime:

@@ -27,6 +27,9 @@ ALTER TABLE message_notes ADD COLUMN last_at INTEGER;
 -- To whom and what: a chat event without our reference finds its message by these.
 ALTER TABLE waiting_receipts ADD COLUMN phone TEXT;
 ALTER TABLE waiting_receipts ADD COLUMN text TEXT;
+-- When the provider says that it sent the message, whatever else it reports.
+ALTER TABLE waiting_receipts ADD COLUMN sent_at INTEGER;
+ALTER TABLE waiting_receipts ADD COLUMN is_revoked INTEGER NOT NULL DEFAULT 0 CHECK (is_revoked IN (0, 1));
 
 -- Every word of consent that counted, in the order of its commits.
 CREATE TABLE consents (
