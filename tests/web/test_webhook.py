@@ -1,7 +1,9 @@
 """The public listener: who gets in, what is answered, what is stored."""
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +23,7 @@ from tests.support import PROCESS_SECONDS, House, house, inbound, payload
 from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.wassenger.signature import sign
 from wamsg2.web import webhook as webhook_module
+from wamsg2.web.room import Place
 from wamsg2.web.webhook import BODY_LIMIT_BYTES, Secrets, WebhookListener
 
 PATH = "/webhooks/wassenger"
@@ -36,14 +39,21 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
         yield made
 
 
+async def serving(listener: WebhookListener) -> Client:
+    server = RawTestServer(listener.answer)
+    await server.start_server(auto_decompress=False)  # as the daemon listens
+    client: Client = TestClient(server)
+    await client.start_server()
+    return client
+
+
 @pytest.fixture
 async def start(home: House) -> AsyncIterator[Start]:
     clients: list[Client] = []
 
     async def begin(secrets: Secrets) -> Client:
         listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=secrets, clock=home.clock)
-        client: Client = TestClient(RawTestServer(listener.answer))
-        await client.start_server()
+        client = await serving(listener)
         clients.append(client)
         return client
 
@@ -110,7 +120,8 @@ async def test_signatures(home: House, start: Start) -> None:
     assert (await post(client, body))[0] == 200  # not there, not required
     for key in ("old-key", "new-key"):
         assert (await post(client, body, headers={header: sign(body, key)}))[0] == 200
-    for wrong in (sign(body + b" ", "new-key"), sign(body, "other"), "", "sha256=", sign(body, "new-key")[7:]):
+    assert (await post(client, body, headers={header: sign(body, "old-key").removeprefix("sha256=")}))[0] == 200
+    for wrong in (sign(body + b" ", "new-key"), sign(body, "other"), "", "sha256=", sign(body, "new-key")[8:]):
         assert (await post(client, body, headers={header: wrong}))[0] == 401, wrong
     assert (await post(client, body, secret="wrong", headers={header: sign(body, "new-key")}))[0] == 401
 
@@ -185,6 +196,73 @@ async def test_the_secret_may_be_encoded(start: Start) -> None:
             assert response.status == 200, query
 
 
+async def test_a_plus_in_the_address_is_a_plus_or_a_space(start: Start) -> None:
+    client = await start(Secrets(["a+b", "c d"]))
+    for query, status in (
+        ("secret=a+b", 200), ("secret=a%2Bb", 200), ("secret=c+d", 200), ("secret=c%20d", 200), ("%73ecret=c+d", 200),
+        ("secret=a%20b", 401), ("secret=c%2Bd", 401), ("secret=ab", 401), ("secret=", 401),
+        ("secret", 401), ("", 401), ("secret=x&secret=a+b", 401),
+    ):  # fmt: skip
+        async with client.post(URL(f"{PATH}?{query}", encoded=True), data=b'{"event": "x"}') as response:
+            assert response.status == status, query
+
+
+# --- packed bodies -------------------------------------------------------------------------------------------
+
+
+async def pack(client: Client, packed: bytes, encoding: str = "gzip", **headers: str) -> tuple[int, dict[str, Any]]:
+    return await post(client, packed, headers={"Content-Encoding": encoding} | headers)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", " x-gzip "])
+async def test_a_gzip_body_is_unpacked(home: House, client: Client, encoding: str) -> None:
+    body = json.dumps(inbound("+34600000001", at=home.clock.now(), wa_id="A1")).encode()
+    assert await pack(client, gzip.compress(body), encoding) == (200, {"status": "accepted"})
+    assert await post(client, body) == (200, {"status": "duplicate"})
+    halves = gzip.compress(body[:50]) + gzip.compress(body[50:])
+    assert await pack(client, halves, encoding) == (200, {"status": "duplicate"})
+    assert await home.outcomes() == ["message_2_queued"]
+
+
+async def test_a_body_of_any_other_encoding_is_refused_with_a_word(home: House, client: Client) -> None:
+    for encoding in ("br", "deflate", "zstd", "gzip, gzip"):
+        status, answer = await pack(client, zlib.compress(b"{}"), encoding)
+        assert (status, answer) == (
+            415,
+            {"error": "content encoding not taken: send the body as it is, or as gzip"},
+        )
+    assert await pack(client, b'{"n": 1}', "identity") == (200, {"status": "ignored"})
+    assert await stored(home) == 1
+
+
+async def test_a_broken_gzip_body_is_refused(home: House, client: Client) -> None:
+    whole = gzip.compress(b'{"event": "x"}')
+    for broken in (b'{"event": "x"}', whole[:-1], whole[:9], whole + b"x", whole[:-8] + bytes(8)):
+        assert await pack(client, broken) == (400, {"error": "broken gzip"})
+    assert (await pack(client, b""))[0] == 400
+    assert await stored(home) == 0
+
+
+async def test_a_gzip_body_over_a_mebibyte_is_refused(home: House, client: Client) -> None:
+    fits = long_body(1024)
+    assert (await pack(client, gzip.compress(fits)))[0] == 200
+    assert (await pack(client, gzip.compress(fits + b" ")))[0] == 413
+    assert (await pack(client, gzip.compress(fits) + gzip.compress(b" ")))[0] == 413
+    assert (await pack(client, gzip.compress(bytes(100 * BODY_LIMIT_BYTES), 1)))[0] == 413
+    assert await stored(home) == 1
+
+
+async def test_a_packed_body_may_be_signed_before_or_after(home: House, start: Start) -> None:
+    client = await start(Secrets(["right"], ["key"], require_signature=True))
+    packed = gzip.compress(b'{"n": 1}')
+    for signed in (packed, b'{"n": 1}'):
+        assert (await pack(client, packed, **{"X-Wassenger-Signature": sign(signed, "key")}))[0] == 200
+    for signature in (sign(b'{"n": 2}', "key"), sign(packed, "other")):
+        assert (await pack(client, packed, **{"X-Wassenger-Signature": signature}))[0] == 401
+    assert (await pack(client, packed))[0] == 401
+    assert await stored(home) == 1
+
+
 # --- floods --------------------------------------------------------------------------------------------------
 
 
@@ -197,11 +275,11 @@ class Door:
         self.waiting = 0
         monkeypatch.setattr(listener, "_take", self.take)
 
-    async def take(self, request: BaseRequest) -> Response:
+    async def take(self, request: BaseRequest, place: Place) -> Response:
         self._count(1)
         try:
             await self._is_open.wait()
-            return await self._take(request)
+            return await self._take(request, place)
         finally:
             self._count(-1)
 
@@ -253,7 +331,7 @@ class Flooded:
     @property
     def under_way(self) -> tuple[int, int]:
         """Requests, and bytes of their bodies."""
-        return self.listener._requests, self.listener._body_bytes
+        return self.listener._room.requests, self.listener._room.taken_bytes
 
 
 @pytest.fixture
@@ -263,8 +341,7 @@ async def flooded(home: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", BODY_LIMIT_BYTES * 3 // 2)
     listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"], ["key"]), clock=home.clock)
     door = Door(listener, monkeypatch)
-    client: Client = TestClient(RawTestServer(listener.answer))
-    await client.start_server()
+    client = await serving(listener)
     yield Flooded(listener, client, door)
     await client.close()
 
@@ -319,19 +396,64 @@ async def test_beyond_so_many_bytes_they_are_sent_away(home: House, flooded: Flo
     assert await stored(home) == 2
 
 
-async def test_a_body_of_unknown_length_counts_as_the_longest(home: House, flooded: Flooded) -> None:
-    whole = asyncio.Event()
-    first = flooded.post(pouring(b'{"n": ', b"1}", then=whole))
+async def test_a_body_of_unknown_length_takes_the_room_of_what_has_arrived(
+    home: House, flooded: Flooded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, arrived, long = asyncio.Event(), asyncio.Event(), long_body(1024)
+    grow = Place.grow
+
+    def notice(place: Place, size_bytes: int) -> None:
+        grow(place, size_bytes)
+        if place.size_bytes == 900 * 1024:
+            arrived.set()
+
+    monkeypatch.setattr(Place, "grow", notice)
+    first = flooded.post(pouring(long[: 900 * 1024], long[900 * 1024 :], then=whole))
     await flooded.door.until(waiting=1)
-    assert flooded.under_way == (1, BODY_LIMIT_BYTES)
-    assert await flooded.is_sent_away(long_body(513))
-    assert (await flooded.post(pouring(b'{"n"', b": 2}")))[0] == 503
-    whole.set()
+    assert flooded.under_way == (1, 0)
     flooded.door.open()
+    await arrived.wait()
+    assert flooded.under_way == (1, 900 * 1024)
+    assert await flooded.is_sent_away(long_body(637))
+    assert (await flooded.post(pouring(long_body(637), b" ")))[0] == 503
+    assert (await flooded.post(pouring(b'{"n"', b": 2}"))) == (200, {"status": "ignored"})
+    assert not await flooded.is_sent_away(long_body(636))
+    whole.set()
     assert await first == (200, {"status": "ignored"})
     assert flooded.under_way == (0, 0)
-    assert (await flooded.post(pouring(b'{"n"', b": 2}")))[0] == 200
-    assert await stored(home) == 2
+    assert await stored(home) == 3
+
+
+async def test_many_small_bodies_of_unknown_length_come_in_at_once(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    door, client = Door(listener, monkeypatch), await serving(listener)
+    flooded = Flooded(listener, client, door)
+    taken = [flooded.post(pouring(b'{"n": ', b"%d}" % n)) for n in range(25)]
+    await door.until(waiting=25)
+    door.open()
+    assert [(await task)[0] for task in taken] == [200] * 25
+    assert flooded.under_way == (0, 0)
+    await client.close()
+
+
+async def test_a_body_of_unknown_length_is_refused_where_it_is_too_long(home: House, flooded: Flooded) -> None:
+    flooded.door.open()
+    assert (await flooded.post(pouring(long_body(1024), b" ")))[0] == 413
+    assert flooded.under_way == (0, 0)
+    assert (await flooded.post(pouring(long_body(1023), b" ")))[0] == 200
+    assert await stored(home) == 1
+
+
+async def test_an_unpacked_body_takes_room_too(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", 100 * 1024)
+    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    client = await serving(listener)
+    for kibibytes, status in ((90, 200), (101, 503), (90, 200)):
+        assert (await pack(client, gzip.compress(long_body(kibibytes))))[0] == status
+    assert (listener._room.requests, listener._room.taken_bytes) == (0, 0)
+    await client.close()
 
 
 async def test_a_length_beyond_the_longest_counts_as_the_longest(flooded: Flooded) -> None:

@@ -22,6 +22,9 @@ def sign(body: bytes, secret: str) -> str:
 
 
 def signature_matches(body: bytes, given: str, secrets: Sequence[str]) -> bool:
-    """Whether the header's value is the body's signature under one of the live secrets; hex in any case."""
-    raw = given.strip().lower().encode("utf-8", "surrogateescape")
+    """Whether the header's value is the body's signature under one of the live secrets.
+
+    Hex in any case, with ``sha256=`` or without.
+    """
+    raw = (_PREFIX + given.strip().lower().removeprefix(_PREFIX)).encode("utf-8", "surrogateescape")
     return any([hmac.compare_digest(raw, sign(body, secret).encode()) for secret in secrets])  # noqa: C419 - see above

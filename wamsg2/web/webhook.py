@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl
+from urllib.parse import unquote, unquote_plus
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -17,6 +18,7 @@ from wamsg2.store.writer import StoreUnavailableError
 from wamsg2.wassenger import signature
 from wamsg2.wassenger.events import NotAnEventError
 from wamsg2.web import strikes
+from wamsg2.web.room import NoRoomError, Place, Room
 from wamsg2.web.strikes import Strikes
 
 log = structlog.get_logger()
@@ -29,6 +31,14 @@ _RETRY_AFTER_SECONDS = 5
 _MOST_REQUESTS = 1000
 _MOST_BODY_BYTES = 16 * BODY_LIMIT_BYTES
 _ANSWERS = {result: json.dumps({"status": result.value}).encode() for result in EventResult}
+
+
+_GZIP = frozenset({"gzip", "x-gzip"})
+_ENCODINGS = _GZIP | {"identity", ""}
+
+
+class _TooLongError(Exception):
+    """A body is longer than a body may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,7 @@ class WebhookListener:
         self._clock = clock
         self._secrets = secrets
         self._strikes = Strikes()
-        self._requests = 0
-        self._body_bytes = 0
+        self._room = Room(_MOST_REQUESTS, _MOST_BODY_BYTES)
         self.refused = 0
         self.healthy = True
 
@@ -77,32 +86,31 @@ class WebhookListener:
 
     async def receive(self, request: web.BaseRequest) -> web.Response:
         """One webhook: checked before it is read, stored before it is answered."""
-        given = (_secret_in(request.raw_path), request.headers.get(signature.SECRET_HEADER))
+        given = (*_secrets_in(request.raw_path), request.headers.get(signature.SECRET_HEADER))
         if not any(signature.secret_matches(secret, self._secrets.secrets) for secret in given if secret):
             return self._refuse_stranger(request.remote or "unknown")
-        # A body of unknown length counts as the longest.
-        length = request.content_length
-        size_bytes = BODY_LIMIT_BYTES if length is None else min(length, BODY_LIMIT_BYTES)
-        if self._requests >= _MOST_REQUESTS or self._body_bytes + size_bytes > _MOST_BODY_BYTES:
+        try:
+            with self._room.enter(min(request.content_length or 0, BODY_LIMIT_BYTES)) as place:
+                return await self._take(request, place)
+        except NoRoomError:
             return self._postpone("too many webhooks at once")
-        self._requests += 1
-        self._body_bytes += size_bytes
-        try:
-            return await self._take(request)
-        finally:
-            self._requests -= 1
-            self._body_bytes -= size_bytes
 
-    async def _take(self, request: web.BaseRequest) -> web.Response:
+    async def _take(self, request: web.BaseRequest, place: Place) -> web.Response:
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in _ENCODINGS:
+            return self._refuse(415, "content encoding not taken: send the body as it is, or as gzip")
         try:
-            body = await _body_of(request)
-        except web.HTTPRequestEntityTooLarge:
+            raw = await _body_of(request, place)
+            body = _unpacked(raw, place) if encoding in _GZIP else raw
+        except (web.HTTPRequestEntityTooLarge, _TooLongError):
             return self._refuse(413, "body over 1 MiB")
+        except zlib.error:
+            return self._refuse(400, "broken gzip")
         except TimeoutError:
             return self._refuse(408, "body too slow")
         except (web.RequestPayloadError, ConnectionError):  # or the sender has gone
             return self._refuse(400, "broken body")
-        if not self._is_signed(request.headers.get(signature.SIGNATURE_HEADER), body):
+        if not self._is_signed(request.headers.get(signature.SIGNATURE_HEADER), raw, body):
             return self._refuse(401, "wrong or missing signature")
         try:
             result = await self._inbox.receive(body)
@@ -120,10 +128,14 @@ class WebhookListener:
         response.force_close()
         return response
 
-    def _is_signed(self, header: str | None, body: bytes) -> bool:
-        if not self._secrets.signing_secrets or (header is None and not self._secrets.require_signature):
+    def _is_signed(self, header: str | None, raw: bytes, body: bytes) -> bool:
+        secrets = self._secrets.signing_secrets
+        if not secrets or (header is None and not self._secrets.require_signature):
             return True
-        return signature.signature_matches(body, header or "", self._secrets.signing_secrets)
+        # Whoever packs a body on its way does not sign it anew.
+        return signature.signature_matches(raw, header or "", secrets) or (
+            body is not raw and signature.signature_matches(body, header or "", secrets)
+        )
 
     def _refuse_stranger(self, source: str) -> web.Response:
         count = self._strikes.count(source, self._clock.monotonic())
@@ -141,19 +153,55 @@ class WebhookListener:
 
 
 @lru_cache(maxsize=64)  # Wassenger writes the same one every time
-def _secret_in(target: str) -> str | None:
-    query = parse_qsl(target.partition("#")[0].partition("?")[2], keep_blank_values=True)
-    return next((value for name, value in query if name == signature.SECRET_QUERY_KEY), None)
+def _secrets_in(target: str) -> tuple[str, ...]:
+    """The secret of the address. A `+` in it is a space, or itself where the address was not encoded."""
+    query = target.partition("#")[0].partition("?")[2]
+    for name, _, value in (pair.partition("=") for pair in query.split("&")):
+        if unquote_plus(name) == signature.SECRET_QUERY_KEY:
+            return tuple(dict.fromkeys((unquote_plus(value), unquote(value))))
+    return ()
 
 
-async def _body_of(request: web.BaseRequest) -> bytes:
+async def _body_of(request: web.BaseRequest, place: Place) -> bytes:
     if request.content.is_eof():  # most are there at once: a timer would cost as much as the signature
-        return await request.read()
+        return await _read(request, place)
     async with asyncio.timeout(_BODY_SECONDS):
         if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer has not begun
+        return await _read(request, place)
+
+
+async def _read(request: web.BaseRequest, place: Place) -> bytes:
+    if request.content_length is not None:
         return await request.read()
+    body = bytearray()  # of unknown length: what has arrived takes room
+    async for part in request.content.iter_any():
+        if len(body) + len(part) > BODY_LIMIT_BYTES:
+            raise _TooLongError
+        place.grow(len(part))
+        body += part
+    return bytes(body)
+
+
+def _unpacked(raw: bytes, place: Place) -> bytes:
+    """A gzip body, which may have several members.
+
+    Raises:
+        zlib.error: it is none, or breaks off.
+        _TooLongError: it unpacks to more than a body may have.
+    """
+    body, rest = bytearray(), raw
+    while rest:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        body += member.decompress(rest, BODY_LIMIT_BYTES + 1 - len(body))
+        if len(body) > BODY_LIMIT_BYTES:
+            raise _TooLongError
+        if not member.eof:
+            raise zlib.error("incomplete")
+        rest = member.unused_data
+    place.grow(len(body))
+    return bytes(body)
 
 
 def health(*, ok: bool) -> web.Response:
