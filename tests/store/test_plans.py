@@ -131,6 +131,8 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "message_1s_of": lambda tx: messages.message_1s_of(tx, 5, START, timedelta(days=1)),
     "message_1_id": lambda tx: messages.message_1_id(tx, 5, "w51"),
     "take_receipts": lambda tx: events.take_receipts(tx, reference="r5", queue_id="x6", wa_id="y7"),
+    "without_wa_id": lambda tx: messages.without_wa_id(tx, 5),
+    "candidate_wa_id": lambda tx: events.candidate_wa_id(tx, "w2-5-1"),
     "receive_receipt": lambda tx: settling.receive_receipt(tx, RECEIPT, now=START, policy=Policy()),
     "waiting_for": lambda tx: interactions.waiting_for(tx, 5),
     "unmatched_from": lambda tx: interactions.unmatched_from(tx, "5@lid"),

@@ -107,7 +107,9 @@ EXPECTED: dict[str, tuple[str, InboundMessage | Reaction | Receipt | type[Ignore
     ),
     ACK: (
         "message:out:ack",
-        Receipt(ReceiptStatus.READ, None, None, OUR_WA_ID, AT, None, PERSON, sent_at=AT),
+        Receipt(
+            ReceiptStatus.READ, None, None, OUR_WA_ID, AT, None, PERSON, sent_at=AT, text="Example outbound text"
+        ),
     ),
     SENT: (
         "message:out:sent",
@@ -858,6 +860,12 @@ def test_when_it_was_sent(ack: str, changes: Body, at: datetime | None) -> None:
     content = receipt(changed(ACK, {"ack": ack} | changes, created=1765642530))
     assert content.sent_at == at
     assert content.occurred_at == (at if ack == "sent" else AT.replace(second=30))
+
+
+def test_only_what_whatsapp_tells_has_the_words_of_a_message() -> None:
+    assert receipt(changed(ACK, {"body": " Hi "})).text == "Hi"
+    assert receipt(changed(ACK, {"body": "Hi", "reference": "w2-0123"})).text is None
+    assert receipt(changed(SENT, {"body": "Hi"})).text is None
 
 
 def test_a_failure_has_no_time_of_sending() -> None:

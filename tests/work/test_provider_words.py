@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support import START, House, ack, house, inbound, receipt
-from wamsg2.model import Accepted, ReceiptStatus
+from wamsg2.model import Accepted, ReceiptStatus, Uncertain
 from wamsg2.store import events as event_rows
 from wamsg2.wassenger.events import parse
 
@@ -224,3 +224,96 @@ async def test_a_failure_tells_no_time_of_sending(home: House) -> None:
     failed = Accepted(queue_id="a" * 24, wa_id="W9", status=ReceiptStatus.FAILED, sent_at=START)
     await home.send_one(failed)
     assert await home.rows("SELECT status, provider_sent_at FROM messages WHERE wa_id = 'W9'") == [("failed", None)]
+
+
+# --- messages without a WhatsApp id -----------------------------------------------------------------------------
+
+
+def told_by_words(home: House, word: str = "read", *, words: str = "Hello", **changes: Any) -> dict[str, Any]:
+    """A report of WhatsApp on a message to TWO, with an id that nobody told us."""
+    body = ack(word, at=home.clock.now(), wa_id="W9", number=TWO)
+    body["data"] |= {"body": words, "timestamp": int(home.clock.now().timestamp()), "events": {}} | changes
+    return body
+
+
+@pytest.fixture
+async def words(home: House) -> str:
+    """What a campaign says to TWO."""
+    await home.campaign(TWO, name="other")
+    ((text,),) = await home.rows("SELECT message_1 FROM campaigns WHERE name = 'other'")
+    return str(text)
+
+
+async def of_other(home: House) -> list[tuple[Any, ...]]:
+    return await home.rows(
+        """SELECT m.status, m.wa_id FROM messages m JOIN contacts c ON c.id = m.contact_id WHERE c.phone = ?""", TWO
+    )
+
+
+async def waiting(home: House) -> int:
+    ((number,),) = await home.rows("SELECT count(*) FROM waiting_receipts")
+    return int(number)
+
+
+async def test_a_report_finds_its_message_by_recipient_and_words(home: House, words: str) -> None:
+    await home.send_one(Accepted(queue_id="a" * 24))
+    await home.receive(told_by_words(home, words=f" {words}\n"))
+    assert (await of_other(home), await waiting(home)) == ([("read", "W9")], 0)
+
+
+@pytest.mark.parametrize("word", ["sent", "delivered"])
+async def test_a_report_that_overtakes_the_answer_finds_its_message_too(home: House, words: str, word: str) -> None:
+    (claim,) = await home.claim()
+    await home.receive(told_by_words(home, word, words=words))
+    await home.receive(told_by_words(home, "read", words=words))
+    assert (await of_other(home), await waiting(home)) == ([("sending", None)], 2)
+    await home.settle(claim, Accepted(queue_id="a" * 24))
+    assert (await of_other(home), await waiting(home)) == ([("read", "W9")], 0)
+
+
+async def test_words_alone_prove_no_acceptance(home: House, words: str) -> None:
+    (claim,) = await home.claim()
+    await home.settle(claim, Uncertain("timeout"))
+    await home.receive(told_by_words(home, words=words))
+    assert await of_other(home) == [("uncertain", None)]
+    await home.receive(receipt("failed", at=home.clock.now(), reference=claim.reference))
+    assert (await of_other(home), await waiting(home)) == ([("failed", None)], 1)
+
+
+async def test_reports_with_two_ids_may_be_about_either(home: House, words: str) -> None:
+    (claim,) = await home.claim()
+    await home.receive(told_by_words(home, words=words))
+    await home.receive(told_by_words(home, words=words, id="W8"))
+    await home.settle(claim, Accepted(queue_id="a" * 24))
+    assert (await of_other(home), await waiting(home)) == ([("sent", None)], 2)
+
+
+async def test_the_same_words_twice_are_left_to_a_look_up(home: House, words: str) -> None:
+    await home.campaign(TWO, name="third", message_1=words)
+    for letter in "ab":
+        await home.send_one(Accepted(queue_id=letter * 24))
+    await home.receive(told_by_words(home, words=words))
+    assert (await of_other(home), await waiting(home)) == ([("sent", None)] * 2, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": "Something else"},
+        {"reference": "theirs"},
+        {"timestamp": int((START - timedelta(days=2)).timestamp()), "date": None},
+        {"toNumber": ONE, "to": None, "chat": {}},
+    ],
+)
+async def test_other_words_or_people_or_times_are_of_another_message(
+    home: House, words: str, changes: dict[str, Any]
+) -> None:
+    await home.send_one(Accepted(queue_id="a" * 24))
+    await home.receive(told_by_words(home, words=words, **changes))
+    assert (await of_other(home), await waiting(home)) == ([("sent", None)], 1)
+
+
+async def test_a_message_that_has_its_id_is_not_taken_for_another(home: House, words: str) -> None:
+    await home.send_one(Accepted(queue_id="a" * 24, wa_id="W7"))
+    await home.receive(told_by_words(home, words=words))
+    assert (await of_other(home), await waiting(home)) == ([("sent", "W7")], 1)

@@ -32,12 +32,13 @@ def add(
     return None
 
 
-def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
-    """Keep a receipt that matches no message yet."""
+def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime, *, candidate: str | None = None) -> None:
+    """Keep a receipt that matches no message yet; `candidate`: reference of the message that it may be about."""
     tx.execute(
         """INSERT INTO waiting_receipts
-               (status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, received_at, sent_at, is_revoked)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               (status, reference, queue_id, wa_id, occurred_at, reason, chat_ids, received_at, sent_at, is_revoked,
+                candidate)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             receipt.status.value,
             receipt.reference,
@@ -49,6 +50,7 @@ def keep_receipt(tx: Tx, receipt: Receipt, received_at: datetime) -> None:
             to_ms(received_at),
             to_ms(receipt.sent_at),
             receipt.is_revoked,
+            candidate,
         ),
     )
 
@@ -64,6 +66,12 @@ def take_receipts(tx: Tx, *, reference: str, queue_id: str | None, wa_id: str | 
     for row in rows:
         tx.execute("DELETE FROM waiting_receipts WHERE id = ?", (row[0],))
     return [_receipt(row[1:]) for row in rows]
+
+
+def candidate_wa_id(tx: Tx, reference: str) -> str | None:
+    """The WhatsApp id of the kept receipts that may be about a message, where they all have the same."""
+    rows = tx.execute("SELECT DISTINCT wa_id FROM waiting_receipts WHERE candidate = ?", (reference,)).fetchall()
+    return str(rows[0][0]) if len(rows) == 1 else None
 
 
 def _receipt(row: Sequence[Any]) -> Receipt:

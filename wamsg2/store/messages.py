@@ -65,6 +65,17 @@ def by_provider_ids(tx: Tx, *, reference: str | None, queue_id: str | None, wa_i
     return _message(row)
 
 
+def without_wa_id(tx: Tx, contact_id: int) -> list[tuple[int, str]]:
+    """Id and text of the messages to a contact that left, or may have left, and have no WhatsApp id."""
+    rows = tx.execute(
+        """SELECT id, text FROM messages
+           WHERE contact_id = ? AND wa_id IS NULL AND text IS NOT NULL
+             AND status IN ('sending', 'uncertain', 'sent', 'delivered', 'read')""",
+        (contact_id,),
+    ).fetchall()
+    return [(message_id, text) for message_id, text in rows]
+
+
 def message_1s_of(tx: Tx, contact_id: int, reply_at: datetime, window: timedelta) -> list[Message1]:
     """The Message 1s of a contact, as the rules of a reply see them: those that are not certain, and those that went
     out at most so long before the reply. What a contact got in other years costs nothing.

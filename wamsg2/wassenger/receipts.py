@@ -64,6 +64,7 @@ def _receipt(
         who,
         sent_at=sent_at,
         is_revoked=told.is_revoked,
+        text=None if queue_id or reference else text(message.get("body")),
     )
     # When it was sent is news: what a look-up found in the provider's queue was told without a time.
     said = (queue_id, wa_id, reference, told.status.value, sent_at.isoformat() if sent_at else None)

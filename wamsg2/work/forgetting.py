@@ -104,7 +104,7 @@ def as_kept(tx: Tx, event: Event, now: datetime) -> Event:
 
 def without_person(receipt: Receipt) -> Receipt:
     """What a receipt says of its message, and nothing of whom it went to."""
-    return replace(receipt, reason=receipt.reason and rules.FORGOTTEN, recipient=Sender((), None))
+    return replace(receipt, reason=receipt.reason and rules.FORGOTTEN, recipient=Sender((), None), text=None)
 
 
 def take_person_out(tx: Tx, contact_id: int, receipt: Receipt, now: datetime) -> Receipt:

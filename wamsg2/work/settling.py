@@ -178,12 +178,33 @@ def receive_receipt(
         tx, reference=receipt.reference, queue_id=receipt.queue_id, wa_id=receipt.wa_id
     )
     if message is None:
-        events.keep_receipt(tx, receipt, now)
-        return None
+        candidate = _by_words(tx, receipt, now)
+        if candidate is None or candidate.status in UNSETTLED:  # words alone prove no acceptance
+            events.keep_receipt(tx, receipt, now, candidate=candidate.reference if candidate else None)
+            return None
+        message = candidate
     report(tx, message, receipt, now=now, policy=policy, signals=signals)
     if message.status in UNSETTLED:
         settled_status(tx, message, policy, now)
     return message
+
+
+def _by_words(tx: Tx, receipt: Receipt, now: datetime) -> Message | None:
+    """The one message without a WhatsApp id that went to the recipient with these words.
+
+    What WhatsApp tells of a message has its own id and no reference. Where it may be about several messages, none is
+    taken: a look-up will tell.
+    """
+    if receipt.reference or receipt.queue_id or not (receipt.wa_id and receipt.text):
+        return None
+    contact = people.identify(tx, receipt.recipient, None)
+    open_messages = messages.without_wa_id(tx, contact.id) if contact else []
+    found = [message_id for message_id, text in open_messages if text.strip() == receipt.text]
+    message = messages.by_id(tx, found[0]) if len(found) == 1 else None
+    if message is None or receipt.sent_at is None:
+        return message
+    is_believable = rules.provider_sent_time(receipt.sent_at, message.attempted_at, now) is not None
+    return message if is_believable else None
 
 
 def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy: Policy, signals: Signals) -> None:
@@ -195,6 +216,8 @@ def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy:
             next_receipt = forgetting.take_person_out(tx, message.contact_id, next_receipt, now)
         ids = (message.queue_id or next_receipt.queue_id, message.wa_id or next_receipt.wa_id)
         is_news = ids != (message.queue_id, message.wa_id) or message.status not in WENT_OUT
+        if is_news and ids[1] is None and next_receipt.status is not ReceiptStatus.FAILED:
+            ids = (ids[0], events.candidate_wa_id(tx, message.reference))
         if is_news:
             messages.learn_ids(tx, message.id, queue_id=ids[0], wa_id=ids[1])
         status = _advance(tx, message, next_receipt, now)

@@ -24,9 +24,9 @@ ALTER TABLE messages ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message_notes ADD COLUMN times INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE message_notes ADD COLUMN last_at INTEGER;
 
--- To whom and what: a chat event without our reference finds its message by these.
-ALTER TABLE waiting_receipts ADD COLUMN phone TEXT;
-ALTER TABLE waiting_receipts ADD COLUMN text TEXT;
+-- Reference of the message that it may be about, by recipient and words: taken once that one is accepted without an id.
+ALTER TABLE waiting_receipts ADD COLUMN candidate TEXT;
+CREATE INDEX waiting_receipts_candidate ON waiting_receipts (candidate) WHERE candidate IS NOT NULL;
 -- When the provider says that it sent the message, whatever else it reports.
 ALTER TABLE waiting_receipts ADD COLUMN sent_at INTEGER;
 ALTER TABLE waiting_receipts ADD COLUMN is_revoked INTEGER NOT NULL DEFAULT 0 CHECK (is_revoked IN (0, 1));
