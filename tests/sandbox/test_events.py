@@ -230,3 +230,86 @@ async def test_a_script_that_fails_is_told(start: Start, post: Post, caplog: pyt
     with pytest.raises(LookupError):
         await sandbox.settle()
     assert "a task of the sandbox failed" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_queue_drops_a_message(start: Start, post: Post, receiver: Receiver, seed: int) -> None:
+    sandbox = await start(webhook_url=receiver.url, seed=seed, faults=Faults(dropped_message=1))
+    await post(sandbox)
+    await sandbox.settle()
+    (message,) = sandbox.accepted
+    assert message.status in {"expired", "removed", "invalid", "cancelled"}
+    assert message.sent_at is None
+    told = [(body["event"], body["data"]["status"], body["data"]["deliveryStatus"]) for body in receiver.bodies]
+    named = [(f"message:out:{message.status}", message.status, message.status)]
+    assert told == (named if message.status in {"expired", "removed"} else [])
+
+
+async def test_the_queue_may_never_tell_the_id(start: Start, post: Post, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url, faults=Faults(hidden_wa_id=1))
+    assert "waId" not in await post(sandbox)
+    await sandbox.settle()
+    [sent] = receiver.named("message:out:sent")
+    assert "waId" not in sent["data"]
+    assert {body["data"]["id"] for body in receiver.named("message:out:ack")} == {sandbox.accepted[0].wa_id}
+
+
+async def test_receipts_in_other_words(start: Start, post: Post, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url, faults=Faults(other_words=1))
+    await post(sandbox)
+    await sandbox.settle()
+    acks = receiver.named("message:out:ack")
+    assert [ack["data"]["ack"] for ack in acks] == [None, None]
+    words = {ack["ack"] for ack in acks}
+    assert "delivered" in words
+    assert words & {"readed", "played"}
+
+
+async def test_what_contacts_write_to_another_device(start: Start, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url, faults=Faults(other_device=1))
+    await sandbox.inbound(PHONE, "Where is my parcel?")
+    await sandbox.settle()
+    news = receiver.named("message:in:new")
+    assert {body["device"]["id"] for body in news} == {sandbox.settings.device_id, "68fd1067b488de07029f0002"}
+    assert len({body["id"] for body in news}) == 2
+    assert {body["data"]["toNumber"] for body in news} == {body["device"]["phone"] for body in news}
+
+
+async def test_a_reply_that_comes_empty_first(start: Start, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url, faults=Faults(empty_first=1))
+    wa_id = await sandbox.inbound(PHONE, "STOP")
+    await sandbox.settle()
+    told = {(body["id"], body["data"]["type"], body["data"]["body"]) for body in receiver.bodies}
+    assert told == {(wa_id, "ciphertext", None), (wa_id, "text", "STOP")}
+
+
+async def test_other_types_and_edits(start: Start, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url)
+    await sandbox.inbound(PHONE, None, kind="call_log")
+    wa_id = await sandbox.inbound(PHONE, "Yes")
+    await sandbox.settle()
+    assert {body["data"]["type"] for body in receiver.bodies} == {"call_log", "text"}
+    await sandbox.edit(wa_id, "STOP")
+    await sandbox.settle()
+    [edited] = receiver.named("message:update")
+    assert (edited["data"]["id"], edited["data"]["body"], edited["data"]["flow"]) == (wa_id, "STOP", "inbound")
+    assert edited["data"]["meta"]["isEdited"] is True
+
+
+async def test_a_hidden_number_that_is_repeated(start: Start, receiver: Receiver) -> None:
+    sandbox = await start(webhook_url=receiver.url, faults=Faults(lid_sender=1, lid_number=1))
+    await sandbox.inbound(PHONE, "Yes")
+    await sandbox.settle()
+    [body] = receiver.bodies
+    assert body["data"]["from"] == f"{body['data']['fromNumber'][1:]}@lid"
+
+
+async def test_packed_bodies_without_a_length(start: Start, receiver: Receiver) -> None:
+    faults = Faults(gzip_body=1, chunked_body=1, bare_signature=1)
+    sandbox = await start(webhook_url=receiver.url, signing_secret="key", faults=faults)
+    await sandbox.inbound(PHONE, "Yes")
+    await sandbox.settle()
+    [headers] = receiver.headers
+    assert (headers["Content-Encoding"], headers["Transfer-Encoding"]) == ("gzip", "chunked")
+    assert len(headers["X-Wassenger-Signature"]) == 64
+    assert [body["data"]["body"] for body in receiver.bodies] == ["Yes"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import datetime
 
 from wamsg2.sandbox.contacts import Behaviour, Reply, behaviour_of
@@ -17,10 +18,12 @@ from wamsg2.sandbox.state import (
     now,
 )
 from wamsg2.sandbox.webhooks import Delivery, Event, Postman
-from wamsg2.sandbox.wire import Device, Json, Shape, chat_event, queue_event, session_event, wid_of
+from wamsg2.sandbox.wire import DROPPED, Device, Json, Shape, chat_event, queue_event, session_event, wid_of
 
 #: People react to messages of this priority, and to no other.
 PRIORITY_OF_MESSAGE_1 = "normal"
+#: Of the same account: what people write to it is none of ours.
+OTHER_DEVICE = Device("68fd1067b488de07029f0002", "+5215600000003")
 
 
 class Courier:
@@ -50,6 +53,7 @@ class Courier:
             accepted_at=now(),
             monotonic_seconds=time.monotonic(),
             has_late_wa_id=has_late_wa_id,
+            hides_wa_id=self._world.strikes("hidden_wa_id", said),
             copy_of=copy_of.id if copy_of else None,
         )
         self._world.ledger.accept(message)
@@ -93,6 +97,7 @@ class Courier:
         at: datetime | None = None,
         quoted: str | None = None,
         wa_id: str | None = None,
+        kind: str = "text",
     ) -> ChatMessage:
         """A contact writes: ``message:in:new``."""
         ledger = self._world.ledger
@@ -103,11 +108,30 @@ class Courier:
             body=text,
             at=at or now(),
             ack="delivered",
+            type=kind,
             quoted=ledger.chat.get(quoted, quoted) if quoted else None,
         )
         ledger.chat[message.wa_id] = message
         self._world.watch(Notice("reply", phone, text or ""))
-        self._tell("message:in:new", message, f"in/{ledger.count('in', phone)}")
+        subject = f"in/{ledger.count('in', phone)}"
+        if self._world.strikes("other_device", phone):
+            self._tell_other_device(replace(message, wa_id=new_inbound_wa_id()), subject)
+        if self._world.strikes("empty_first", phone):
+            self._tell("message:in:new", replace(message, type="ciphertext", body=None), f"{subject}/empty")
+        self._tell("message:in:new", message, subject)
+        return message
+
+    def edit(self, wa_id: str, text: str) -> ChatMessage:
+        """A contact changes what they wrote: ``message:update``."""
+        message = self._world.ledger.chat[wa_id]
+        message.body = text
+        edited = f"edit/{self._world.ledger.count('edit', message.phone)}"
+        body = chat_event("message:update", message, self._device, self.shape_of(message))
+        data = body["data"]
+        meta = data["meta"] if isinstance(data, dict) else None
+        if isinstance(meta, dict):
+            meta["isEdited"] = True
+        self._postman.emit(Event("message:update", message.phone, f"{message.phone}/{edited}", body))
         return message
 
     def react(self, phone: str, emoji: str, wa_id: str) -> None:
@@ -134,6 +158,7 @@ class Courier:
             is_lid=strikes("lid_sender", message.phone),
             is_nested=strikes("nested_shape", message.phone),
             has_null_body=strikes("missing_body", message.phone),
+            has_lid_number=strikes("lid_number", message.phone),
         )
 
     async def _carry(self, message: AcceptedMessage) -> None:
@@ -146,10 +171,22 @@ class Courier:
         if message.phone and self._world.strikes("delivery_failure", message.phone):
             message.failure_reason, message.failed_at = "recipient is not a WhatsApp user", now()
             return self._report(message, "failed", at_once=at_once)
+        if message.phone and self._world.strikes("dropped_message", message.subject):
+            message.status = str(self._world.dice.roll("dropped", message.subject).choice(sorted(DROPPED)))
+            return self._drop(message)
         message.sent_at = now()
         if message.phone:
             self._enter_chat(message, message.sent_at)
         return self._report(message, "sent", at_once=at_once)
+
+    def _drop(self, message: AcceptedMessage) -> list[Delivery]:
+        """The queue will not send it; for two of its four words there is an event."""
+        self._world.watch(Notice("failed", message.phone, message.status))
+        name = DROPPED[message.status]
+        if name is None:
+            return []
+        subject = f"{message.subject}/{message.status}"
+        return self._postman.emit(Event(name, message.phone, subject, queue_event(name, message, self._device)))
 
     def _enter_chat(self, message: AcceptedMessage, at: datetime) -> None:
         self._world.ledger.chat[message.wa_id] = sent = ChatMessage(
@@ -166,7 +203,7 @@ class Courier:
 
     async def _follow_up(self, message: AcceptedMessage) -> None:
         """Receipts, and what the contact does."""
-        if message.status == "failed" or not message.phone:
+        if message.status == "failed" or message.status in DROPPED or not message.phone:
             return
         behaviour = self._behaviour_of(message.phone)
         if message.priority == PRIORITY_OF_MESSAGE_1:
@@ -211,7 +248,17 @@ class Courier:
         sent.ack = ack
         self._world.watch(Notice(ack, message.phone, message.reference or ""))
         if is_told:
-            self._emit_chat("message:out:ack", sent, f"{message.subject}/{ack}", Shape())
+            self._emit_chat("message:out:ack", sent, f"{message.subject}/{ack}", Shape(word=self._word(message, ack)))
+
+    def _word(self, message: AcceptedMessage, ack: str) -> str | None:
+        if not self._world.strikes("other_words", message.phone):
+            return None
+        other = self._world.dice.roll("word", message.phone).choice(["readed", "played"])
+        return other if ack == "read" else ack
+
+    def _tell_other_device(self, message: ChatMessage, subject: str) -> None:
+        body = chat_event("message:in:new", message, OTHER_DEVICE, self.shape_of(message))
+        self._postman.emit(Event("message:in:new", message.phone, f"{message.phone}/{subject}/other", body))
 
     def _tell(self, name: str, message: ChatMessage, subject: str) -> None:
         self._emit_chat(name, message, f"{message.phone}/{subject}", self.shape_of(message))

@@ -68,10 +68,30 @@ class Faults:
     reorder_window_seconds: float = field(default=0.5, metadata={"help": "longest time an event is held back"})
     missing_delivered: float = field(default=0.0, metadata={"help": "no `delivered` receipt, `read` comes first"})
 
+    gzip_body: float = field(default=0.0, metadata={"help": "the body of a webhook comes as gzip"})
+    chunked_body: float = field(default=0.0, metadata={"help": "the body of a webhook comes without its length"})
+    bare_signature: float = field(default=0.0, metadata={"help": "a signature is bare hex, without sha256="})
+
+    # messages on their way
+    dropped_message: float = field(
+        default=0.0, metadata={"help": "the queue drops a message: expired, removed, invalid or cancelled"}
+    )
+    hidden_wa_id: float = field(default=0.0, metadata={"help": "the queue never tells the waId of a message"})
+    other_words: float = field(
+        default=0.0, metadata={"help": "readed or played for read, and the word stands around the entity only"}
+    )
+
     # contacts
     delivery_failure: float = field(default=0.0, metadata={"help": "contacts without WhatsApp: message:out:failed"})
     lid_sender: float = field(default=0.0, metadata={"help": "contacts who write as …@lid, without a phone"})
     nested_shape: float = field(default=0.0, metadata={"help": "contacts whose replies come in the nested shape"})
+    lid_number: float = field(default=0.0, metadata={"help": "…@lid contacts whose fromNumber repeats its digits"})
+    other_device: float = field(
+        default=0.0, metadata={"help": "contacts who also write to another device of the account"}
+    )
+    empty_first: float = field(
+        default=0.0, metadata={"help": "contacts whose replies come as ciphertext first, then with their words"}
+    )
     missing_body: float = field(default=0.0, metadata={"help": "contacts whose replies have a null body"})
 
     def __post_init__(self) -> None:

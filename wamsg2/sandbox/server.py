@@ -127,14 +127,19 @@ class Sandbox:
         at: datetime | None = None,
         quoted: str | None = None,
         wa_id: str | None = None,
+        kind: str = "text",
     ) -> str:
         """A contact writes now: emits ``message:in:new`` and returns its WhatsApp id, without awaiting delivery.
 
         ``phone`` is E.164 with ``+``; ``at`` an aware time, now by default; ``quoted`` the WhatsApp id of the
-        message that this one answers.
+        message that this one answers; ``kind`` its type, as ``call_log``.
         """
         at = at.astimezone(UTC) if at else None
-        return self._courier.inbound(phone, text, at=at, quoted=quoted, wa_id=wa_id).wa_id
+        return self._courier.inbound(phone, text, at=at, quoted=quoted, wa_id=wa_id, kind=kind).wa_id
+
+    async def edit(self, wa_id: str, text: str) -> None:
+        """A contact changes what they wrote under this WhatsApp id: emits ``message:update``."""
+        self._courier.edit(wa_id, text)
 
     async def react(self, phone: str, emoji: str, wa_id: str) -> None:
         """A contact reacts now to the message with this WhatsApp id: emits ``message:reaction``."""

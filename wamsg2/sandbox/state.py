@@ -36,8 +36,9 @@ class AcceptedMessage:
     accepted_at: datetime
     monotonic_seconds: float  #: ``time.monotonic()`` at the acceptance
     has_late_wa_id: bool = False  #: whether ``waId`` is hidden while queued
+    hides_wa_id: bool = False  #: whether ``waId`` is never told
     copy_of: str | None = None  #: id of the message that the same request became first (``accept_twice``)
-    status: str = "queued"  #: queued, sent, delivered, read or failed
+    status: str = "queued"  #: queued, sent, delivered, read, failed, or why the queue dropped it
     sent_at: datetime | None = None
     failed_at: datetime | None = None
     failure_reason: str | None = None
@@ -45,7 +46,7 @@ class AcceptedMessage:
     @property
     def shows_wa_id(self) -> bool:
         """Whether ``waId`` can be seen from outside yet."""
-        return not (self.has_late_wa_id and self.status == "queued")
+        return not (self.hides_wa_id or (self.has_late_wa_id and self.status == "queued"))
 
     def is_deleted(self, kept: timedelta | None, at: datetime) -> bool:
         """Whether it was processed so long before `at` that it is kept no more; None: all are kept."""
@@ -63,6 +64,7 @@ class ChatMessage:
     body: str | None
     at: datetime
     ack: str
+    type: str = "text"
     reference: str | None = None
     quoted: "ChatMessage | str | None" = None  #: the message it answers, or just its id when that is not known
     reaction: str | None = None

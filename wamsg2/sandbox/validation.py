@@ -16,7 +16,7 @@ EVENTS = frozenset(
     {
         *("message:in:new", "message:out:new", "message:out:sent", "message:out:ack", "message:out:failed"),
         *("message:update", "message:reaction", "channel:in", "status:update", "group:update", "chat:update"),
-        *("contact:update", "number:session"),
+        *("contact:update", "number:session", "message:out:expired", "message:out:removed"),
     }
 )
 E164 = re.compile(r"\+[1-9]\d{6,14}")

@@ -1,9 +1,11 @@
 """The delivery of events: signed, at least once, with retries, in no promised order."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +18,7 @@ from wamsg2.sandbox.wire import Json, iso
 
 ACTIVE = "active"
 DISABLED = "disabled"
+_PIECE_BYTES = 1000
 
 
 class DeliveryOutcome(StrEnum):
@@ -103,6 +106,12 @@ class Delivery:
 def signature_of(raw: bytes, secret: str) -> str:
     """The value of ``X-Wassenger-Signature`` for these bytes."""
     return f"sha256={hmac.new(secret.encode(), raw, hashlib.sha256).hexdigest()}"
+
+
+async def _pieces(raw: bytes) -> AsyncIterator[bytes]:
+    """A body whose length nobody tells."""
+    for start in range(0, len(raw), _PIECE_BYTES):
+        yield raw[start : start + _PIECE_BYTES]
 
 
 class Postman:
@@ -213,12 +222,17 @@ class Postman:
         if self._session is None:
             raise RuntimeError("the sandbox is not open")
         headers = {"Content-Type": "application/json"}
+        subject, strikes = (delivery.event.subject, delivery.attempts), self._world.strikes
         if webhook.signing_secret:
-            headers["X-Wassenger-Signature"] = signature_of(delivery.raw, webhook.signing_secret)
+            signature = signature_of(delivery.raw, webhook.signing_secret)
+            is_bare = strikes("bare_signature", *subject)
+            headers["X-Wassenger-Signature"] = signature.removeprefix("sha256=") if is_bare else signature
+        raw = delivery.raw
+        if strikes("gzip_body", *subject):
+            raw, headers["Content-Encoding"] = gzip.compress(raw), "gzip"
+        data = _pieces(raw) if strikes("chunked_body", *subject) else raw
         try:
-            async with self._session.post(
-                webhook.url, data=delivery.raw, headers=headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(webhook.url, data=data, headers=headers, allow_redirects=False) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return type(error).__name__

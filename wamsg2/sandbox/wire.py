@@ -27,7 +27,9 @@ OWNER = (
 
 
 #: How far the queue got with a message; of one that has left it, ``deliveryStatus`` says more.
-QUEUE_STATUS = {"queued": "queued", "failed": "failed"}
+#: The words for a message that the queue dropped, by which events tell of it where there are such.
+DROPPED = {"expired": "message:out:expired", "removed": "message:out:removed", "invalid": None, "cancelled": None}
+QUEUE_STATUS = {"queued": "queued", "failed": "failed"} | {word: word for word in DROPPED}
 #: The events that come as an array, whether of one or of several messages.
 ROW_EVENTS = frozenset({"message:out:sent", "message:out:failed"})
 
@@ -53,6 +55,8 @@ class Shape:
     is_lid: bool = False  #: the sender is ``…@lid`` and the phone is in no field
     is_nested: bool = False  #: the body is ``data.message``, as only one source has it
     has_null_body: bool = False
+    has_lid_number: bool = False  #: with ``is_lid``: ``fromNumber`` repeats the digits of the address
+    word: str | None = None  #: of an acknowledgement, where it stands around the entity only
 
 
 def iso(at: datetime) -> str:
@@ -110,10 +114,10 @@ def chat_entity(message: ChatMessage, device: Device, shape: Shape = Shape()) ->
     sender, recipient = (contact, ours) if is_inbound else (ours, contact)
     entity: Json = {
         "id": message.wa_id,
-        "type": "text",
+        "type": message.type,
         "flow": message.flow,
         "status": "active",
-        "ack": message.ack,
+        "ack": message.ack if shape.word is None else None,
         "from": sender["wid"],
         "fromNumber": sender["number"],
         "to": recipient["wid"],
@@ -128,6 +132,8 @@ def chat_entity(message: ChatMessage, device: Device, shape: Shape = Shape()) ->
     }
     if shape.is_lid:
         del entity["fromNumber" if is_inbound else "toNumber"]
+        if shape.has_lid_number and is_inbound:
+            entity["fromNumber"] = f"+{contact_wid.partition('@')[0]}"
     if message.quoted is not None:
         entity["quoted"] = _quoted(message.quoted)
     if message.reaction is not None:
@@ -168,7 +174,8 @@ def chat_event(name: str, message: ChatMessage, device: Device, shape: Shape = S
     """``message:in:new``, ``message:out:new``, ``message:out:ack`` or ``message:reaction``; ids are WhatsApp's."""
     if shape.is_nested and name == "message:in:new":
         return _nested_event(message, device, shape)
-    return _envelope(name, message.wa_id, device) | {"data": chat_entity(message, device, shape)}
+    word: Json = {} if shape.word is None else {"ack": shape.word}
+    return _envelope(name, message.wa_id, device) | word | {"data": chat_entity(message, device, shape)}
 
 
 def session_event(device: Device, *, is_online: bool) -> Json:
