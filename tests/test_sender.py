@@ -5,7 +5,7 @@ import math
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -999,3 +999,113 @@ def test_replies_while_blocked_are_answered_first_when_it_ends(connection: sqlit
         ]
 
     run_virtually(main())
+
+
+# --- refusals that are about one message, one person, or the device -----------------------------------------------
+
+
+def sent_by(
+    connection: sqlite3.Connection,
+    contacts: int,
+    answer: Callable[[Claim], Outcome],
+    hours: float,
+    *,
+    others: int = 0,
+) -> list[Claim]:
+    """Everything that was tried in so many hours."""
+    tried: list[Claim] = []
+
+    async def send(claim: Claim) -> Outcome:
+        tried.append(claim)
+        return answer(claim)
+
+    async def main() -> None:
+        simulation = Simulation(connection, failures=FailureRun(10, 0.8))
+        simulation.client.send = send  # type: ignore[method-assign] # scripted
+        await simulation.campaign("spring", contacts)
+        if others:
+            await simulation.campaign("other", others, first=1000)
+        task = asyncio.create_task(simulation.sender.run())
+        await asyncio.sleep(hours * 3600)
+        simulation.sender.stop()
+        await task
+
+    run_virtually(main())
+    return tried
+
+
+def accepted_as(claim: Claim) -> Accepted:
+    return Accepted(queue_id=f"{claim.message_id:024x}", wa_id=f"W{claim.message_id}")
+
+
+@pytest.mark.parametrize("bad", [1, 7])
+def test_one_message_that_is_refused_for_itself_fails_and_the_others_go_out(
+    connection: sqlite3.Connection, bad: int
+) -> None:
+    def answer(claim: Claim) -> Outcome:
+        return Held("HTTP 403 not allowed") if claim.message_id == bad else accepted_as(claim)
+
+    tried = [claim.message_id for claim in sent_by(connection, 20, answer, 1, others=200)]
+    assert 3 <= tried.count(bad) <= 4
+    assert sorted(set(tried) - {bad}) == [n for n in range(1, 221) if n != bad]
+    assert connection.execute("SELECT status, reason FROM messages WHERE id = ?", (bad,)).fetchone() == (
+        "failed",
+        "refused 3 times while others went out: HTTP 403 not allowed",
+    )
+
+
+def test_one_that_is_refused_with_nobody_left_to_compare_it_with_waits(connection: sqlite3.Connection) -> None:
+    """Perhaps the account is refused: nobody can tell."""
+
+    def answer(claim: Claim) -> Outcome:
+        return Held("HTTP 403 not allowed") if claim.message_id == 1 else accepted_as(claim)
+
+    tried = [claim.message_id for claim in sent_by(connection, 20, answer, 24)]
+    assert sorted(set(tried)) == list(range(1, 21))
+    assert tried[1:20] == list(range(2, 21)), "the others go out first"
+    assert connection.execute("SELECT status, refusals FROM messages WHERE id = 1").fetchone() == ("queued", 1)
+
+
+def test_a_refused_account_fails_nobody(connection: sqlite3.Connection) -> None:
+    went = 0
+
+    def answer(claim: Claim) -> Outcome:
+        nonlocal went
+        went += 1
+        return accepted_as(claim) if went <= 5 else Held("HTTP 402 no credit")
+
+    tried = sent_by(connection, 20, answer, 24)
+    assert len(tried) < 200
+    assert connection.execute(
+        "SELECT status, count(*), max(refusals) <= 1 FROM messages GROUP BY status"
+    ).fetchall() == [
+        ("queued", 15, 1),
+        ("sent", 5, 1),
+    ]
+
+
+@pytest.mark.parametrize("first", [0, 10])
+def test_forty_bad_numbers_in_a_row_slow_nobody(connection: sqlite3.Connection, first: int) -> None:
+
+    def answer(claim: Claim) -> Outcome:
+        if first < claim.message_id <= first + 40:
+            return Rejected("HTTP 400 number:notfound", is_about_person=True)
+        return accepted_as(claim)
+
+    assert len(sent_by(connection, 60, answer, 70 / 3600)) == 60
+    assert connection.execute("SELECT status, count(*) FROM messages GROUP BY status ORDER BY 1").fetchall() == [
+        ("failed", 40),
+        ("sent", 20),
+    ]
+
+
+def test_a_refusal_about_the_device_spends_no_message(connection: sqlite3.Connection) -> None:
+    went = 0
+
+    def answer(claim: Claim) -> Outcome:
+        nonlocal went
+        went += 1
+        return Held("HTTP 404 device:notfound", is_about_device=True) if 1 < went < 30 else accepted_as(claim)
+
+    sent_by(connection, 3, answer, 12)
+    assert connection.execute("SELECT DISTINCT status, refusals FROM messages").fetchall() == [("sent", 0)]

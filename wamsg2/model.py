@@ -219,6 +219,7 @@ class Rejected:
     """Refused for good: the same request would be refused again."""
 
     reason: str
+    is_about_person: bool = False  #: the number is the reason: it says nothing of other messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,12 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Refused because of our account (key, credit): every other message would be refused too."""
+    """Refused because of our account (key, credit) or device: every other message would be refused too."""
 
     reason: str
+    is_about_device: bool = False  #: no message is to blame
+    retry_after: timedelta | None = None  #: until then others are tried
+    is_alone: bool = False  #: others went out since this message was refused before
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,6 +316,9 @@ def _in_words(duration: timedelta) -> str:
     return f"{duration // timedelta(minutes=1)} min"
 
 
+#: A message that is refused so often for the account's sake, while others go out, is refused for its own.
+MOST_REFUSALS = 3
+
 #: A message that so many requests did not bring to the provider would not be brought there by one more.
 _MOST_DOUBTS = 8
 

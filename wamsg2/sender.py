@@ -5,7 +5,7 @@ No request leaves without a committed row that says so, and no transaction is op
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -39,6 +39,8 @@ log = structlog.get_logger()
 #: claimed Message 1 can stand before a Message 2 that has just fallen due.
 LEAD_SECONDS = 0.05
 _STORE_RETRY_SECONDS = 1.0
+#: After a hold, others are tried for so long before the message that was refused.
+_OTHERS_FIRST_SECONDS = 5.0
 #: Without a limit, claims wait so long for company: the commit of one costs as much as a request.
 _GROUP_SECONDS = 0.002
 #: Timers count in whole milliseconds and may be two late: the rest is waited for in steps, each a turn of the loop.
@@ -96,6 +98,8 @@ class Sender:
         self._failure_run = failures or FailureRun(0, 1.0)
         self._failures = 0  # holds in a row, without a message that went well between them
         self._held: _Hold | None = None
+        self._accepted = 0  # messages, by this process
+        self._accepted_at_refusal: dict[int, int] = {}  # message id -> how many had been accepted when it was refused
         self._blocked: str | None = None
         self.last_send_at: datetime | None = None
 
@@ -176,7 +180,9 @@ class Sender:
             await self._start(claim)
         if claimed.claims:
             return 0
-        if self._held is held:  # an answer that came meanwhile may hold the queue anew
+        if (
+            self._held is held and claimed.next_due_at is None
+        ):  # an answer that came meanwhile may hold the queue anew
             self._held = None  # nothing to try it with
         if claimed.next_due_at is None:
             return math.inf
@@ -223,13 +229,16 @@ class Sender:
         except Exception as error:
             log.exception("request.broken", message_id=claim.message_id)
             outcome = Uncertain(f"internal error ({type(error).__name__})")
-        outcome = self._take_in(outcome, started_seconds)
+        outcome = self._take_in(claim, outcome, started_seconds)
+        if not isinstance(outcome, Held):
+            self._accepted += isinstance(outcome, Accepted)
+            self._accepted_at_refusal.pop(claim.message_id, None)
         status = await self._settle(claim, outcome, start)
         self._learn(outcome, status, started_seconds)
 
     # --- outcomes ---
 
-    def _take_in(self, outcome: Outcome, started_seconds: float) -> Outcome:
+    def _take_in(self, claim: Claim, outcome: Outcome, started_seconds: float) -> Outcome:
         """What an answer that nothing can be sent now means for the queue as a whole."""
         match outcome:
             case Deferred(_, None) | Held() if self._is_old_news(started_seconds):
@@ -239,12 +248,22 @@ class Sender:
                 seconds = retry_after.total_seconds() if retry_after else self._backoff(1.0, 60.0)
                 self._hold(reason, seconds)
                 return Deferred(reason, timedelta(seconds=seconds))
-            case Held(reason):
+            case Held(reason, is_about_device):
                 self._failures += 1
-                self._hold(reason, self._backoff(60.0, 600.0))
+                seconds = self._backoff(60.0, 600.0)
+                self._hold(reason, seconds)
+                if not is_about_device:
+                    return self._put_behind(claim, outcome, seconds)
             case Accepted() | Rejected() | Uncertain() | Withdrawn():
                 pass
         return outcome
+
+    def _put_behind(self, claim: Claim, refused: Held, hold_seconds: float) -> Held:
+        """Have others tried first: perhaps this message alone is refused."""
+        accepted_before = self._accepted_at_refusal.get(claim.message_id, 0)
+        self._accepted_at_refusal[claim.message_id] = self._accepted
+        retry_after = timedelta(seconds=hold_seconds + _OTHERS_FIRST_SECONDS)
+        return replace(refused, retry_after=retry_after, is_alone=self._accepted > accepted_before)
 
     def _learn(self, outcome: Outcome, status: MessageStatus | None, started_seconds: float) -> None:
         """Whether it is better to go on, from how a request ended that started then."""
@@ -256,6 +275,8 @@ class Sender:
             case Accepted():
                 self._failure_run.note(failed=False)
                 self._resume()
+            case Rejected(is_about_person=True):
+                pass  # a bad number says nothing of the others
             case Rejected(reason) | Uncertain(reason):
                 self._failure_run.note(failed=True)
                 if self._failure_run.is_on:

@@ -188,10 +188,30 @@ async def test_no_content_is_uncertain() -> None:
 # --- outcomes: refused ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+@pytest.mark.parametrize("place", ["errorCode", "code", "errors"])
+async def test_the_code_of_a_refusal_says_what_it_is_about(status: int, place: str) -> None:
+    def body(code: str) -> dict[str, Any]:
+        return {"errors": [{"message": "No"}, {"code": code}]} if place == "errors" else {place: code}
+
+    for code in ("phone:invalid", "number:notfound", "Number:Blocked"):
+        outcome = await sent(status, body(code))
+        assert isinstance(outcome, Rejected)
+        assert outcome.is_about_person
+    for code in ("device:notfound", "device:offline"):
+        outcome = await sent(status, body(code))
+        assert isinstance(outcome, Held)
+        assert outcome.is_about_device
+    for code in ("telephone:invalid", "phones", "body:invalid"):
+        outcome = await sent(status, body(code))
+        assert isinstance(outcome, Held if status in (401, 402, 403) else Rejected)
+        assert not (outcome.is_about_device if isinstance(outcome, Held) else outcome.is_about_person)
+
+
 @pytest.mark.parametrize("status", [400, 404, 422])
 async def test_refused_for_good(status: int) -> None:
     body = payload("error.400.json") | {"status": status, "message": "Invalid phone"}
-    assert await sent(status, body) == Rejected(f"HTTP {status} phone:invalid: Invalid phone")
+    assert await sent(status, body) == Rejected(f"HTTP {status} phone:invalid: Invalid phone", is_about_person=True)
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
@@ -264,7 +284,7 @@ async def test_a_redirect_is_not_followed(location: str) -> None:
             payload("error.400.schema.json") | {"message": "Bad"},
             "HTTP 400 Bad: phone: <text>",
         ),
-        ({"error": "Bad", "code": "device:invalid"}, "HTTP 400 device:invalid: Bad"),
+        ({"error": "Bad", "code": "body:invalid"}, "HTTP 400 body:invalid: Bad"),
         ({"errorCode": 17, "message": " Bad\n"}, "HTTP 400 17: Bad"),
         ({"message": "x" * 5000}, "HTTP 400 " + "x" * 191),
         ({"message": {"deep": "x"}}, "HTTP 400"),

@@ -254,6 +254,13 @@ _CERTAIN_BUT_ASKED = "uncertain_since = NULL, absent_since = NULL, look_ups = 0"
 _CERTAIN = f"{_CERTAIN_BUT_ASKED}, look_up_at = NULL"
 
 
+def note_refusal(tx: Tx, message_id: int) -> int:
+    """It was refused while others went out; how often so far."""
+    row = tx.execute("UPDATE messages SET refusals = refusals + 1 WHERE id = ? RETURNING refusals", (message_id,))
+    (refusals,) = row.fetchone()
+    return int(refusals)
+
+
 def release(
     tx: Tx, message_id: int, status: MessageStatus, *, reason: str | None, due_at: datetime | None = None
 ) -> None:

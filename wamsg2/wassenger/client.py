@@ -67,6 +67,14 @@ class Answer:
         ]
         return str(mask_text(f"HTTP {self.status} {': '.join(w for w in words if w)}".strip())[:200])
 
+    def is_about(self, *prefixes: str) -> bool:
+        """Whether one of its error codes begins so: they name what a refusal is about."""
+        body = obj(self.json)
+        errors = body.get("errors")
+        details = [obj(each) for each in errors] if isinstance(errors, list) else []
+        codes = [text(each.get(name)) for each in (body, *details) for name in ("errorCode", "code")]
+        return any(code.lower().startswith(prefixes) for code in codes if code)
+
 
 class WassengerClient:
     """Wassenger over HTTPS (api.wassenger.com/v1).
@@ -209,6 +217,10 @@ def _retry_after(header: str | None) -> timedelta | None:
 
 def _outcome(answer: Answer) -> Outcome:
     match answer.status:
+        case 400 | 401 | 402 | 403 | 404 | 422 if answer.is_about("device:"):
+            return Held(answer.problem(), is_about_device=True)
+        case 400 | 401 | 402 | 403 | 404 | 422 if answer.is_about("phone:", "number:"):
+            return Rejected(answer.problem(), is_about_person=True)
         case 400 | 404 | 422:
             return Rejected(answer.problem())
         case 401 | 402 | 403:

@@ -102,12 +102,22 @@ def _settle_unaccepted(
             notes.add(tx, message.id, now, f"withdrawn: {reason}")
         case Deferred(reason, retry_after):
             put_back(tx, message, reason, now, due_at=now + retry_after if retry_after else None)
-        case Held(reason):
-            put_back(tx, message, reason, now)
+        case Held():
+            _settle_held(tx, message, outcome, now)
         case Uncertain(reason):
             doubt(tx, message, reason, now, policy)
         case _:
             assert_never(outcome)
+
+
+def _settle_held(tx: Tx, message: Message, held: Held, now: datetime) -> None:
+    """It keeps its place behind those that are tried first, unless it alone is refused again and again [send 4]."""
+    if held.is_alone and messages.note_refusal(tx, message.id) >= rules.MOST_REFUSALS:
+        why = f"refused {rules.MOST_REFUSALS} times while others went out: {held.reason}"
+        messages.set_failed(tx, message.id, why)
+        notes.add(tx, message.id, now, f"failed: {why}")
+        return
+    put_back(tx, message, held.reason, now, due_at=now + held.retry_after if held.retry_after else None)
 
 
 def _note_attempt(tx: Tx, message: Message) -> None:
