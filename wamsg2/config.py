@@ -5,6 +5,7 @@ pydantic judges the result. Everything wrong is said at once, one line per probl
 """
 
 import base64
+import codecs
 import difflib
 import ipaddress
 import json
@@ -463,7 +464,7 @@ def _from_file(named: Path | None, environ: Mapping[str, str], problems: list[st
 
 def _from_toml(file: Path, content: bytes, problems: list[str]) -> Iterator[_Found]:
     try:
-        document = tomllib.loads(content.decode())
+        document = tomllib.loads(content.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problems.append(f"{file}: is not UTF-8 (at line {line})")

@@ -104,10 +104,21 @@ class Privacy:
             "events": [row for i in found.events for row in await dossier.event(reader, i)],
             "mentions": await self._mentions(found, contact_id),
         }
-        is_forgotten = await self._store.write(lambda tx: forgotten.find(tx, phone.keys(phone_key))) is not None
+        is_forgotten = await self._is_forgotten(phone_key)
         if not any(everything.values()) and not is_forgotten:
             return None
         return {"phone": number, "exported_at": self._clock.now().isoformat(), "forgotten": is_forgotten} | everything
+
+    async def is_known(self, number: str) -> bool:
+        """Whether anything is stored of the person with this number (E.164), or was until they were forgotten."""
+        reader, phone_key = self._store.reader, phone.key(number)
+        if await dossier.contact(reader, phone_key) is not None or await self._is_forgotten(phone_key):
+            return True
+        found = await self._find(phone_key, None, ())
+        return any((found.interactions, found.events, found.receipts)) or bool(await self._mentions(found, None))
+
+    async def _is_forgotten(self, phone_key: str) -> bool:
+        return await self._store.write(lambda tx: forgotten.find(tx, phone.keys(phone_key))) is not None
 
     async def forget(self, number: str) -> Erased:
         """Take the person with this number (E.164) out of every row; counts stay as they are.

@@ -79,10 +79,11 @@ def test_a_restore_asks(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
     wamsg2("backup", "b.db")
     content = wamsg2.database.read_bytes()
-    for answer in ("n\n", ""):
+    nobody = "nobody is there to answer: --yes goes ahead without asking"
+    for answer, reason in (("n\n", "stopped"), ("", nobody)):
         said = wamsg2("restore", "b.db", code=1, types=answer)
         assert f"Put b.db in place of {wamsg2.database}?" in said.out
-        assert said.err == "wamsg2: stopped\n"
+        assert said.err == f"wamsg2: {reason}\n"
         assert wamsg2.database.read_bytes() == content
     assert "restored" in wamsg2("restore", "b.db", types="y\n").out
     assert wamsg2.statuses() == {"uncertain": 1}

@@ -297,7 +297,7 @@ def test_who_is_imported_into_a_running_campaign_joins_at_once(wamsg2: CommandLi
 
 def test_nobody_is_imported_into_a_cancelled_campaign(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
-    wamsg2("campaign", "cancel", "spring")
+    wamsg2("campaign", "cancel", "spring", "--yes")
     said = wamsg2("campaign", "import", "spring", wamsg2.csv("phone", BRUNO), code=1)
     assert said.err == "wamsg2: campaign 'spring' is cancelled: import needs a draft or paused or running one\n"
 
@@ -308,7 +308,10 @@ def test_nobody_is_imported_into_a_cancelled_campaign(wamsg2: CommandLine) -> No
 def test_launch_without_a_question(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA, BRUNO, CHLOE, launch=False)
     said = wamsg2("campaign", "launch", "spring", "--yes")
-    assert said.out == "campaign 'spring' is running: 3 contacts, about 0:00:03\n"
+    assert said.out.splitlines() == [
+        "campaign 'spring' is running: 3 contacts, about 0:00:03",
+        "no daemon is running: nothing leaves until `wamsg2 serve`",
+    ]
     assert wamsg2.statuses() == {"queued": 3}
 
 
@@ -319,7 +322,7 @@ def test_launch_asks_first(wamsg2: CommandLine) -> None:
     assert wamsg2.statuses() == {"queued": 2}
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""], ids=["no", "enter", "end of input"])
+@pytest.mark.parametrize("answer", ["n\n", "\n"], ids=["no", "enter"])
 def test_a_launch_that_is_declined_launches_nothing(wamsg2: CommandLine, answer: str) -> None:
     wamsg2.campaign(ANA, launch=False)
     # The answer's own line break is the terminal's: here the question and the reason share a line.
@@ -349,16 +352,17 @@ def test_pause_and_resume(wamsg2: CommandLine) -> None:
     assert wamsg2("campaign", "pause", "spring").out == "campaign 'spring' is paused\n"
     assert wamsg2("campaign", "show", "spring", "--json").json["status"] == "paused"
     assert wamsg2("status", "--json").json["queue"]["message_1"] == 1
-    assert wamsg2("campaign", "resume", "spring").out.startswith(
-        "campaign 'spring' is running; 0 Message 2 cancelled"
-    )
+    assert wamsg2("campaign", "resume", "spring").out.splitlines() == [
+        "campaign 'spring' is running again: 1 Message 1 and 0 Message 2 in the queue",
+        "no daemon is running: nothing leaves until `wamsg2 serve`",
+    ]
     assert wamsg2("campaign", "show", "spring", "--json").json["status"] == "running"
     assert wamsg2.statuses() == {"queued": 1}
 
 
 def test_cancel_cancels_what_is_queued(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA, BRUNO)
-    said = wamsg2("campaign", "cancel", "spring")
+    said = wamsg2("campaign", "cancel", "spring", "--yes")
     assert said.out == "campaign 'spring' is cancelled; 2 queued messages cancelled\n"
     assert wamsg2.sql("SELECT DISTINCT status, reason FROM messages") == [("cancelled", "campaign cancelled")]
     wamsg2("verify")
@@ -368,7 +372,7 @@ def test_a_cancellation_that_was_cut_off_is_finished_by_the_next(wamsg2: Command
     wamsg2.campaign(ANA, BRUNO)
     wamsg2.sql("UPDATE campaigns SET status = 'cancelled'")
     wamsg2("verify", code=1)
-    assert wamsg2("campaign", "cancel", "spring").out.endswith("; 2 queued messages cancelled\n")
+    assert wamsg2("campaign", "cancel", "spring", "--yes").out.endswith("; 2 queued messages cancelled\n")
     wamsg2("verify")
 
 
@@ -388,7 +392,7 @@ def test_a_cancellation_that_was_cut_off_is_finished_by_the_next(wamsg2: Command
 def test_what_a_status_does_not_allow(wamsg2: CommandLine, before: list[str], action: str, refusal: str) -> None:
     wamsg2.campaign(ANA, launch=False)
     for each in before:
-        wamsg2("campaign", each, "spring", *(["--yes"] if each == "launch" else []))
+        wamsg2("campaign", each, "spring", *(["--yes"] if each in {"launch", "cancel"} else []))
     said = wamsg2("campaign", action, "spring", *(["--yes"] if action == "launch" else []), code=1)
     assert said.err == f"wamsg2: campaign 'spring' is {refusal}\n"
 
@@ -593,7 +597,7 @@ async def test_check_of_what_is_ready(wamsg2: CommandLine) -> None:
         said = await asyncio.to_thread(wamsg2, "check")
         assert said.out.splitlines() == [
             "ok  configuration  complete",
-            f"ok  database       {wamsg2.database}",
+            f"ok  database       {wamsg2.database}: `wamsg2 serve` makes it",
             "ok  device         operative, session online",
             "ok  webhook        registered, active",
         ]
@@ -612,7 +616,7 @@ async def test_check_of_what_is_ready(wamsg2: CommandLine) -> None:
         (True, {"wassenger__api_key": '"another"'}, ["device", "webhook"], "401"),
         (True, {"wassenger__api_key": ""}, ["configuration", "device", "webhook"], "wassenger.api_key: is required"),
         (True, {"webhook__secrets": "[]"}, ["configuration"], "webhook.secrets: is required"),
-        (True, {"database__path": '"no/such/wamsg2.db"'}, ["database"], "No such file or directory"),
+        (True, {"database__path": '"no/such/wamsg2.db"'}, ["database"], "cannot be made there"),
     ],
 )
 async def test_check_of_what_is_not(
@@ -626,6 +630,21 @@ async def test_check_of_what_is_not(
         said = await asyncio.to_thread(wamsg2, "check", code=1)
     assert [line.split()[1] for line in said.out.splitlines() if line.startswith("NO ")] == failed
     assert detail in said.out
+
+
+def test_check_makes_no_database(wamsg2: CommandLine) -> None:
+    said = wamsg2("check", code=1)
+    assert f"ok  database       {wamsg2.database}: `wamsg2 serve` makes it" in said.out
+    assert not wamsg2.database.exists()
+
+
+def test_check_without_a_key_asks_nothing(wamsg2: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wamsg2.cli.check.client_of", None)
+    wamsg2.configure(wassenger__api_key="")
+    assert wamsg2("check", code=1).out.splitlines()[2:] == [
+        "NO  device         not asked: there is no wassenger.api_key",
+        "NO  webhook        not asked: there is no wassenger.api_key",
+    ]
 
 
 def test_check_without_wassenger(wamsg2: CommandLine) -> None:
@@ -777,7 +796,7 @@ def test_opt_out_and_in(wamsg2: CommandLine) -> None:
     assert lines[1].endswith("(contact opted out)")
     assert wamsg2.statuses() == {"cancelled": 2, "queued": 1}
 
-    assert wamsg2("contact", "opt-in", ANA).out == "opted in\n"
+    assert wamsg2("contact", "opt-in", ANA, "--yes").out == "opted in\n"
     assert wamsg2("contact", "show", ANA, "--json").json["opted_out"] is False
     assert wamsg2.statuses() == {"cancelled": 2, "queued": 1}  # what is over stays over
     wamsg2("verify")
@@ -837,7 +856,7 @@ def test_resolve(wamsg2: CommandLine, resolution: str, status: str) -> None:
     wamsg2.campaign(ANA, BRUNO)
     doubted(wamsg2)
     assert wamsg2("status", "--json").json["queue"]["uncertain"] == 2
-    assert wamsg2("message", "resolve", "1", resolution).out == f"message 1 is {status}\n"
+    assert wamsg2("message", "resolve", "1", resolution, "--yes").out == f"message 1 is {status}\n"
     assert wamsg2.statuses() == {status: 1, "uncertain": 1}
     assert bool(wamsg2.sql("SELECT sent_at FROM messages WHERE id = 1")[0][0]) is (resolution == "sent")
     wamsg2("verify")
@@ -845,13 +864,16 @@ def test_resolve(wamsg2: CommandLine, resolution: str, status: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "reason"),
-    [(["contact", "opt-out", ANA], "contact opted out"), (["campaign", "cancel", "spring"], "campaign cancelled")],
+    [
+        (["contact", "opt-out", ANA], "contact opted out"),
+        (["campaign", "cancel", "spring", "--yes"], "campaign cancelled"),
+    ],
 )
 def test_what_nobody_wants_any_more_is_not_tried_again(wamsg2: CommandLine, before: list[str], reason: str) -> None:
     wamsg2.campaign(ANA)
     doubted(wamsg2)
     wamsg2(*before)
-    assert wamsg2("message", "resolve", "1", "retry").out == "message 1 is cancelled\n"
+    assert wamsg2("message", "resolve", "1", "retry", "--yes").out == "message 1 is cancelled\n"
     assert wamsg2.sql("SELECT reason FROM messages") == [(reason,)]
     wamsg2("verify")
 
@@ -869,7 +891,7 @@ def test_a_reply_that_waited_is_decided(wamsg2: CommandLine, resolution: str, ou
            SELECT contact_id, campaign_id, id, 'text', 'waiting_for_message_1', 'yes', 'w1', attempted_at + 1,
                   attempted_at + 1, attempted_at + 1 FROM messages"""
     )
-    wamsg2("message", "resolve", "1", resolution)
+    wamsg2("message", "resolve", "1", resolution, "--yes")
     assert wamsg2.sql("SELECT outcome FROM interactions") == [(outcome,)]
     assert wamsg2.sql("SELECT count(*) FROM messages") == [(count,)]
     wamsg2("verify")

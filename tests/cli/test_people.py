@@ -155,7 +155,7 @@ def test_the_number_is_shown_to_who_asks_for_it(two: CommandLine) -> None:
 
 
 def test_a_resolution_is_part_of_the_history(two: CommandLine) -> None:
-    two("message", "resolve", "2", "retry")
+    two("message", "resolve", "2", "retry", "--yes")
     assert "back in line: resolved by hand: retry" in two("message", "show", "2").out
     two("verify")
 

@@ -95,8 +95,12 @@ def _flush(stream: TextIO | None) -> str:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. Whatever goes wrong is one clear line on stderr, never a traceback."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(not _is_utf_8(each) and not os.path.lexists(each) for each in given):
+        click.echo("Error: an argument is not UTF-8: set the terminal to UTF-8", err=True)
+        return 2
     try:
-        result: Any = cli.main(_with_config_first(arguments), prog_name="wamsg2", standalone_mode=False)
+        result: Any = cli.main(_with_config_first(given), prog_name="wamsg2", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         return 2
@@ -115,9 +119,18 @@ def run(arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _with_config_first(arguments: list[str] | None) -> list[str]:
+def _is_utf_8(argument: str) -> bool:
+    """Whether it came as UTF-8: what did not holds halves of characters, and no text or name may."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _with_config_first(arguments: list[str]) -> list[str]:
     """`--config FILE` is global: it may stand before the command or anywhere behind it."""
-    rest = list(sys.argv[1:] if arguments is None else arguments)
+    rest = list(arguments)
     first: list[str] = []
     position = 0
     while position < len(rest) and rest[position] != "--":

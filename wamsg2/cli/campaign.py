@@ -18,7 +18,7 @@ from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
 from wamsg2.store import export as export_rows
 from wamsg2.store import stats
-from wamsg2.store.database import Store
+from wamsg2.store.database import Store, is_served
 from wamsg2.work.campaigning import CampaignError
 from wamsg2.work.judging import WHOLE_ROW
 
@@ -177,7 +177,7 @@ def _some(rows: list[int]) -> str:
 
 @campaign.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.yes_option
 @common.asynchronous
 async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Start sending Message 1 to every contact."""
@@ -186,10 +186,12 @@ async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes o
         campaign = await _campaign(store, settings, name)
         takes = timedelta(seconds=round(campaign["contacts"] * settings.wassenger.rate_limit_seconds))
         will_be_refused = campaign["status"] != "draft" or not campaign["contacts"]
-        if not yes and not will_be_refused:
-            click.confirm(f"Send Message 1 of {name!r} to {campaign['contacts']} contacts, over {takes}?", abort=True)
+        if not will_be_refused:
+            question = f"Send Message 1 of {name!r} to {common.count(campaign['contacts'], 'contact')}, over {takes}?"
+            common.confirm(question, yes=yes)
         await common.campaigns_on(store, settings).launch(name)
-    click.echo(f"campaign {name!r} is running: {campaign['contacts']} contacts, about {takes}")
+    click.echo(f"campaign {name!r} is running: {common.count(campaign['contacts'], 'contact')}, about {takes}")
+    _tell_if_nothing_leaves(store)
 
 
 @campaign.command()
@@ -211,16 +213,37 @@ async def resume(name: str) -> None:
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
         cancelled = await common.campaigns_on(store, settings).resume(name)
-    click.echo(f"campaign {name!r} is running; {cancelled} Message 2 cancelled, their reply is older than 24 hours")
+        found = await _campaign(store, settings, name)
+    click.echo(
+        f"campaign {name!r} is running again: {found['message_1']['queued']:,} Message 1 and "
+        f"{found['message_2']['queued']:,} Message 2 in the queue"
+    )
+    if cancelled:
+        click.echo(f"{cancelled:,} Message 2 cancelled: the reply is older than 24 hours")
+    _tell_if_nothing_leaves(store)
+
+
+def _tell_if_nothing_leaves(store: Store) -> None:
+    if not is_served(store.path):
+        click.echo("no daemon is running: nothing leaves until `wamsg2 serve`")
 
 
 @campaign.command()
 @click.argument("name")
+@common.yes_option
 @common.asynchronous
-async def cancel(name: str) -> None:
+async def cancel(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes options by name
     """End it for good: every queued message is cancelled."""
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
+        found = await _campaign(store, settings, name)
+        queued = sum(found[step]["queued"] for step in ("message_1", "message_2"))
+        if found["status"] != "cancelled":
+            common.confirm(
+                f"Cancel {name!r} for good? {common.count(queued, 'queued message')} will not be sent, "
+                "and no reply gets a Message 2.",
+                yes=yes,
+            )
         cancelled = await common.campaigns_on(store, settings).cancel(name)
     click.echo(f"campaign {name!r} is cancelled; {cancelled} queued messages cancelled")
 

@@ -1,6 +1,7 @@
 """`wamsg2 check`: is everything ready for going live?"""
 
 import asyncio
+import os
 from dataclasses import dataclass
 
 import click
@@ -12,6 +13,9 @@ from wamsg2.model import Unknown, WamsgError
 from wamsg2.wassenger.account import State
 
 _MARKS = {True: "ok", False: "NO", None: "??"}
+
+#: What only Wassenger can tell.
+_ASKED = ("device", "webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ async def _serving(settings: Settings) -> _Finding:
 
 
 async def _database(settings: Settings) -> _Finding:
+    path = settings.database.path
+    if not path.exists():
+        can_be_made = os.access(path.parent, os.W_OK)
+        detail = f"{path}: `wamsg2 serve` makes it" if can_be_made else f"{path}: cannot be made there"
+        return _Finding("database", can_be_made, detail)
     try:
         async with common.open_store(settings) as store:
             return _Finding("database", ok=True, detail=str(store.path))
@@ -58,13 +67,15 @@ async def _database(settings: Settings) -> _Finding:
 
 
 async def _provider(settings: Settings) -> list[_Finding]:
+    if not settings.wassenger.api_key:
+        return [_Finding(name, ok=False, detail="not asked: there is no wassenger.api_key") for name in _ASKED]
     client = client_of(settings)
     account = account_of(settings, client)
     try:
         device, webhook = await asyncio.gather(account.device(), account.webhook())
     finally:
         await client.close()
-    return [_finding("device", device), _finding("webhook", webhook)]
+    return [_finding(name, state) for name, state in zip(_ASKED, (device, webhook), strict=True)]
 
 
 def _finding(name: str, state: State | Unknown) -> _Finding:

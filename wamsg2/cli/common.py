@@ -44,6 +44,36 @@ reveal_option = click.option("--reveal", is_flag=True, help="Whole numbers, not 
 ROW_ID = click.IntRange(1, 2**63 - 1)
 
 
+#: Every command that asks has it.
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class UnansweredError(WamsgError):
+    """A command asked, and nobody can answer; the message names the flag that does."""
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a person for a yes; `yes` is `--yes`, which answers already.
+
+    Raises:
+        click.Abort: the answer is no.
+        UnansweredError: there is neither a terminal nor an answer.
+    """
+    if yes:
+        return
+    if sys.stdin is None:  # it was closed when the process began
+        raise UnansweredError("nobody is there to answer: --yes goes ahead without asking")
+    try:
+        answer = click.confirm(question)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo()  # behind the question
+        raise UnansweredError("nobody is there to answer: --yes goes ahead without asking") from None
+    if not answer:
+        raise click.Abort
+
+
 def loop_factory() -> asyncio.AbstractEventLoop:
     """uvloop where it is installed: it raised the webhook rate from 7.6 to 10.8 thousand a second."""
     try:
@@ -117,11 +147,11 @@ def destination(file: Path) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    file = file.resolve()  # a link stays one
-    if file.exists() and not file.is_file():
+    if file.exists() and not file.is_file():  # before links are followed: that of a pipe leads nowhere
         with file.open("w", encoding="utf-8", newline="") as stream:
             yield stream
     else:
+        file = file.resolve()  # a link stays one
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", dir=file.parent, delete=False) as stream:
             temporary = Path(stream.name)
             try:

@@ -59,12 +59,16 @@ async def opt_out(number: str) -> None:
 
 @contact.command("opt-in")
 @click.argument("number", metavar="PHONE")
+@common.yes_option
 @common.asynchronous
-async def opt_in(number: str) -> None:
+async def opt_in(number: str, yes: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Take back an opt-out: as if they had written START. Only with the person's consent."""
     settings = common.settings()
     _, key = common.phone_and_key(number, settings)
     async with common.open_store(settings, must_exist=True) as store:
+        if await person_rows.by_phone_key(store.reader, key) is None:
+            raise WamsgError("there is no contact with this number")
+        common.confirm("Write to this number again? Only with the person's consent.", yes=yes)
         now = SystemClock().now()
         await store.write(lambda tx: consent.opt_in_number(tx, key, now))
     click.echo("opted in")
@@ -99,7 +103,7 @@ async def export(number: str, output: Path) -> None:
 
 @contact.command()
 @click.argument("number", metavar="PHONE")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.yes_option
 @click.option("--rewrite", is_flag=True, help="Write the whole file anew in any case; webhooks wait meanwhile.")
 @common.json_option
 @common.asynchronous
@@ -110,10 +114,12 @@ async def forget(number: str, yes: bool, rewrite: bool, as_json: bool) -> None: 
     """
     settings = common.settings()
     e164, _ = common.phone_and_key(number, settings)
-    if not yes:
-        click.confirm("Erase everything about this person? It cannot be taken back.", abort=True)
     async with common.open_store(settings, must_exist=True) as store:
-        erased = await Privacy(store=store, clock=SystemClock()).forget(e164)
+        privacy = Privacy(store=store, clock=SystemClock())
+        if not await privacy.is_known(e164):
+            raise WamsgError("nothing is stored of this number; `wamsg2 contact opt-out` keeps campaigns from it")
+        common.confirm("Erase everything about this person? It cannot be taken back.", yes=yes)
+        erased = await privacy.forget(e164)
         path = store.path
     cleaned = await clean(path, erased.words, rewrite=rewrite)
     if as_json:

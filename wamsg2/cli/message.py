@@ -72,6 +72,10 @@ async def show(message_id: int, reveal: bool, as_json: bool) -> None:  # noqa: F
     if as_json:
         common.print_json(found)
         return
+    _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
     click.echo(f"{found['campaign']}: Message {found['step']} to {found['phone']}, {found['status']}{_why(found)}")
     for each in found["history"]:
         click.echo(f"  {common.local(each['at'])}  {each['what']}")
@@ -88,14 +92,20 @@ def _why(facts: dict[str, Any]) -> str:
 @message.command()
 @click.argument("message_id", metavar="ID", type=common.ROW_ID)
 @click.argument("resolution", type=click.Choice(list(_RESOLUTIONS)))
+@common.yes_option
 @common.asynchronous
-async def resolve(message_id: int, resolution: str) -> None:
+async def resolve(message_id: int, resolution: str, yes: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Settle an uncertain message by hand: it was `sent`, `retry` sends it again, `fail` gives it up.
 
     Look at the chat first: `retry` of a message that did arrive sends it twice.
     """
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
+        found = await history.message(store.reader, message_id)
+        if resolution == "retry" and found is not None and found["status"] == MessageStatus.UNCERTAIN:
+            if not yes:
+                _print(found | {"phone": mask_phone(found["phone"])})
+            common.confirm("It may have arrived. Send it again?", yes=yes)
         now, policy = SystemClock().now(), settings.policy()
         status = await store.write(
             lambda tx: settling.resolve(tx, message_id, _RESOLUTIONS[resolution], now=now, policy=policy)

@@ -17,7 +17,7 @@ _LOOK_UPS = 2
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@common.yes_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output; needs --yes.")
 @common.asynchronous
 async def restore(file: Path, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
@@ -33,8 +33,7 @@ async def restore(file: Path, yes: bool, as_json: bool) -> None:  # noqa: FBT001
     async with prepared(settings.database.path, file, window=settings.policy().window, now=now) as ready:
         if not as_json:
             _tell(ready, settings)
-        if not yes:
-            click.confirm(f"Put {file} in place of {ready.database}?", abort=True)
+        common.confirm(f"Put {file} in place of {ready.database}?", yes=yes)
         aside = ready.put_in_place(now)
     if as_json:
         common.print_json(
