@@ -1,6 +1,12 @@
-"""How many tests run at once."""
+"""How many tests run at once, and how long an example may take."""
 
 import os
+
+from hypothesis import settings
+
+# A busy machine is no fault: an example takes as long as it takes.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_xdist_auto_num_workers() -> int:
