@@ -8,7 +8,7 @@ opted out, and compares.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,6 +54,7 @@ from wamsg2.model import (
 from wamsg2.store import campaigns, messages, verify
 from wamsg2.store.writer import Tx, Work
 from wamsg2.work import campaigning, claiming, consent, receiving, settling
+from wamsg2.work.signals import NO_SIGNALS
 
 PHONES = tuple(f"+3460000000{n}" for n in range(5))
 CAMPAIGNS = {"first": "More", "second": "More", "third": None}
@@ -67,6 +68,7 @@ seldom = st.integers(0, 7).map(lambda n: n == 7)
 #: Whether the webhook came, or was lost and the event found by asking.
 sources = st.sampled_from((EventSource.WEBHOOK, EventSource.WEBHOOK, EventSource.CATCH_UP))
 SECOND = timedelta(seconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHAIN = {"sent": 1, "failed": 2, "delivered": 3, "read": 4}
 
 
@@ -224,9 +226,10 @@ class World(RuleBasedStateMachine):
         """A command's commit; a running daemon acts on it within a second (contract §5), so on the next claim."""
         if not sure or any(wire.claim.phone == who for wire in self.unsent):
             return
-        self.words[who].append(Word(self.now, out=True, known=True))
-        contact_id = self.do(lambda tx: consent.opt_out_number(tx, who, phone.key(who), self.now))
-        assert contact_id >= 0
+        self.do(lambda tx: consent.opt_out_number(tx, who, phone.key(who), self.now))
+        ((at_ms,),) = self.rows("SELECT consent_at FROM contacts WHERE phone = ?", who)
+        # Not by our clock, but later than every word that is known.
+        self.words[who].append(Word(EPOCH + timedelta(milliseconds=at_ms), out=True, known=True))
 
     @precondition(lambda self: self.doubts())
     @rule(pick=picks)
@@ -299,6 +302,8 @@ class World(RuleBasedStateMachine):
         word = Word(written_at, out, known=lid_known if by.phone is None else out or is_contact)
         if word.known or self.lid(who) in by.chat_ids:  # by the id it is found when that is known some day
             self.words[who].append(word)
+        if not out:  # from somebody who has not opted out, it is a reply like any other
+            self.replies[who].add(written_at)
         content = InboundMessage(f"W{self.number()}", by, "text", "STOP" if out else "START", None, written_at)
         self.receive("message:in:new", content, source)
 
@@ -645,7 +650,7 @@ def test_the_machine_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     def forget(tx: Tx, now: datetime, policy: Policy) -> int:
         for message in messages.sending(tx):
             settling.put_back(tx, message, "nobody knows", now)
-            settling.settled_status(tx, message, policy, now)
+            settling.finish(tx, message, policy=policy, now=now, signals=NO_SIGNALS)
         return 0
 
     monkeypatch.setattr(settling, "recover", forget)

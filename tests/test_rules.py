@@ -190,8 +190,28 @@ def test_one_that_failed_does_not_hide_an_older_one_that_went() -> None:
 
 
 def test_the_most_recent_decides_even_where_it_can_have_no_message_2() -> None:
-    recent = message_1(2, went=timedelta(minutes=30), campaign_status=CampaignStatus.CANCELLED)
-    assert decide(message_1(1), recent) == [(ReplyOutcome.CAMPAIGN_CANCELLED, 2)]
+    recent = message_1(2, went=timedelta(minutes=30), campaign_has_message_2=False)
+    assert decide(message_1(1), recent) == [(ReplyOutcome.NO_MESSAGE_2, 2)]
+
+
+def test_a_cancelled_campaign_counts_only_where_no_other_does() -> None:
+    cancelled = message_1(2, went=timedelta(minutes=30), campaign_status=CampaignStatus.CANCELLED)
+    assert decide(message_1(1), cancelled) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
+    assert decide(cancelled) == [(ReplyOutcome.CAMPAIGN_CANCELLED, 2)]
+    in_doubt = message_1(3, status=MessageStatus.UNCERTAIN)
+    assert decide(cancelled, in_doubt) == [(ReplyOutcome.WAITING_FOR_MESSAGE_1, 3)]
+
+
+def test_a_reply_waits_for_no_doubt_where_a_message_1_certainly_went_out() -> None:
+    doubtful = message_1(2, went=timedelta(minutes=30), status=MessageStatus.UNCERTAIN)
+    assert decide(message_1(1), doubtful) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
+    assert decide(message_1(1), doubtful, quoted=2) == [(ReplyOutcome.WAITING_FOR_MESSAGE_1, 2)]
+
+
+def test_a_reply_that_quotes_an_unknown_message_may_quote_the_one_in_doubt() -> None:
+    doubtful = message_1(2, went=timedelta(minutes=-30), status=MessageStatus.UNCERTAIN)
+    (decision,) = rules.decide_reply(SENT_AT + SECOND, None, [message_1(1), doubtful], POLICY, quotes_unknown=True)
+    assert (decision.outcome, decision.message_1_id) == (ReplyOutcome.WAITING_FOR_MESSAGE_1, 2)
 
 
 def test_the_quoted_message_1_outranks_the_most_recent() -> None:
@@ -617,10 +637,10 @@ def test_a_reply_waits_for_a_message_1_that_may_have_gone_out_at_any_time(after:
     assert decide(in_doubt(), after=after) == [(outcome, 1 if waits else None)]
 
 
-def test_a_message_1_in_doubt_may_be_the_latest() -> None:
+def test_a_message_1_in_doubt_is_waited_for_only_where_none_is_certain() -> None:
     sent = message_1(1, went=9 * DAY)
-    waiting = [(ReplyOutcome.WAITING_FOR_MESSAGE_1, 2)]
-    assert decide(sent, in_doubt(2), after=9 * DAY + SECOND) == waiting
+    assert decide(sent, in_doubt(2), after=9 * DAY + SECOND) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
+    assert decide(in_doubt(2), after=9 * DAY + SECOND) == [(ReplyOutcome.WAITING_FOR_MESSAGE_1, 2)]
     settled = in_doubt(2, status=MessageStatus.SENT, went_at=SENT_AT + 8 * DAY, went_before=None)
     assert decide(sent, settled, after=9 * DAY + SECOND) == [(ReplyOutcome.MESSAGE_2_QUEUED, 1)]
     proved_absent = in_doubt(2, status=MessageStatus.QUEUED, went_before=None)

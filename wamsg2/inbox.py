@@ -112,6 +112,7 @@ class Inbox:
                 type=recorded.type,
                 outcome=recorded.decision.outcome,
                 contact_id=recorded.contact_id,
+                matched_by=recorded.matched_by,
                 campaign_id=recorded.decision.campaign_id,
                 late_seconds=recorded.late_seconds,
                 source=source,

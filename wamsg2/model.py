@@ -284,6 +284,7 @@ class ConsentSource(StrEnum):
     """How a word of consent came to us."""
 
     WORD = "word"  #: the contact wrote it
+    OTHER_ID = "other_id"  #: it was written under an id of another contact, who may be the same person
     HAND = "hand"  #: a person of the team said so
     MERGE = "merge"  #: another contact turned out to be the same person
     BEFORE = "before"  #: known before the history of consents began
@@ -319,6 +320,33 @@ class Campaign:
     is_closed: bool = False  #: it is over, and its rows are being removed: nobody joins it any more
 
 
+class MatchedBy(StrEnum):
+    """How the contact behind a sender was found (contract §1, reply 2)."""
+
+    QUOTE = "quote"  #: they quoted a message that went to the contact
+    NUMBER = "number"  #: the provider told the contact's number
+    CHAT = "chat"  #: by a chat id that is known for the contact
+    HISTORY = "history"  #: by a number under which the chat id once came
+    PERSON = "person"  #: a person of the team said so
+
+
+class Ruling(StrEnum):
+    """What a person decided about a suspected opt-out."""
+
+    OPT_OUT = "opt_out"
+    REPLY = "reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Message2:
+    """The Message 2 of a campaign for one contact, as the rules of a reply see it."""
+
+    id: int
+    status: MessageStatus
+    reply_at: datetime
+    is_untouched: bool  #: never claimed: it may be taken back, or put back in line after an opt-out
+
+
 @dataclass(frozen=True, slots=True)
 class Message1:
     """A Message 1 as the rules of a reply see it."""
@@ -333,6 +361,7 @@ class Message1:
     campaign_key: str = ""  #: keys the references of the campaign's messages
     went_before: datetime | None = None  #: out of a backup and in doubt: it went out before then, or never
     restored_at: datetime | None = None  #: when its campaign came out of a backup
+    message_2: Message2 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +383,7 @@ class Message:
     queue_id: str | None  #: the provider's
     wa_id: str | None
     contact_phone_key: str
+    sent_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

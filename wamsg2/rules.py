@@ -5,8 +5,10 @@ Numbers in brackets point into the contract: [reply 4] is rule 4 of a reply, [se
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from typing import assert_never
 
 from wamsg2.model import (
@@ -29,6 +31,17 @@ TOLERANCE = timedelta(seconds=5)
 #: On resume, a Message 2 whose reply is older than this is not sent any more.
 REPLY_STALE_AFTER = timedelta(hours=24)
 
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """A suspected opt-out that nobody has decided."""
+
+    written_at: datetime
+    reply_at: datetime
+
+
 # --- replies -----------------------------------------------------------------------------------------------
 
 
@@ -37,9 +50,15 @@ def reply_time(written_at: datetime | None, arrived_at: datetime) -> datetime:
     return arrived_at if written_at is None else min(written_at, arrived_at)
 
 
+def window_opens(went_at: datetime) -> datetime:
+    """From when on replies count for a Message 1 that went out then."""
+    # A message of the year one is not a reason to fail.
+    return max(went_at, datetime.min.replace(tzinfo=UTC) + TOLERANCE) - TOLERANCE
+
+
 def in_window(went_at: datetime, reply_at: datetime, window: timedelta) -> bool:
     """Whether a reply counts for a Message 1 that went out at `went_at`; both ends belong to it [reply 4]."""
-    return went_at - TOLERANCE <= reply_at <= went_at + window
+    return window_opens(went_at) <= reply_at <= went_at + window
 
 
 def _is_candidate(message: Message1, reply_at: datetime, window: timedelta) -> bool:
@@ -62,7 +81,12 @@ def _outcome_for(message: Message1) -> ReplyOutcome:
 
 
 def decide_reply(
-    reply_at: datetime, quoted_message_1_id: int | None, message_1s: Sequence[Message1], policy: Policy
+    reply_at: datetime,
+    quoted_message_1_id: int | None,
+    message_1s: Sequence[Message1],
+    policy: Policy,
+    *,
+    quotes_unknown: bool = False,
 ) -> tuple[Decision, ...]:
     """Which campaigns a reply answers, and what follows for each [reply 4-7].
 
@@ -72,6 +96,7 @@ def decide_reply(
         message_1s: every Message 1 of the contact whose fate is open, or that went out at most the window before
             the reply; more of them do no harm.
         policy: window and overlap.
+        quotes_unknown: it quotes a message that is not known: maybe a Message 1 whose fate is open.
 
     Returns:
         At least one decision. More than one only where the policy answers every open campaign.
@@ -82,16 +107,40 @@ def decide_reply(
     elif quoted_message_1_id is not None:
         chosen = [m for m in candidates if m.id == quoted_message_1_id]
     else:
-        chosen = sorted(candidates, key=_recency)[-1:]
+        chosen = sorted(candidates, key=partial(_preference, quotes_unknown=quotes_unknown))[-1:]
     if not chosen:
         return (Decision(ReplyOutcome.NO_RECENT_MESSAGE_1),)
     return tuple(Decision(_outcome_for(m), m.campaign_id, m.id, m.campaign_key, m.restored_at) for m in chosen)
 
 
-def _recency(message: Message1) -> tuple[datetime, int]:
+def _preference(message: Message1, *, quotes_unknown: bool) -> tuple[bool, bool, datetime, int]:
+    """Open campaigns, then Message 1s that certainly went out, then the latest [reply 5, 6].
+
+    Of a reply that quotes a message that is not known, Message 1s in doubt come first: it may quote one of them.
+    """
     at = message.went_before or message.went_at
     assert at is not None  # noqa: S101 - candidates have a time, by _is_candidate
-    return at, message.id
+    is_certain = message.status in WENT_OUT
+    return message.campaign_status is not CampaignStatus.CANCELLED, is_certain != quotes_unknown, at, message.id
+
+
+def hold(
+    decision: Decision,
+    reply_written_at: datetime,
+    message_1: Message1,
+    suspected: Sequence[Suspected],
+    window: timedelta,
+) -> Decision:
+    """A reply behind a suspected opt-out of the same window waits with it for a person [reply 8]."""
+    is_held = any(
+        s.written_at <= reply_written_at and _is_candidate(message_1, s.reply_at, window) for s in suspected
+    )
+    return replace(decision, outcome=ReplyOutcome.OPT_OUT_SUSPECTED) if is_held else decision
+
+
+def is_ruled_in_time(ruled_at: datetime, message_1: Message1, window: timedelta) -> bool:
+    """Whether a person decided that a suspected opt-out is a reply before the window of its Message 1 was over."""
+    return _is_candidate(message_1, ruled_at, window) or message_1.status in UNSETTLED
 
 
 def with_outcome(decisions: Sequence[Decision], outcome: ReplyOutcome) -> tuple[Decision, ...]:
@@ -119,6 +168,69 @@ def consent_time(written_at: datetime | None, arrived_at: datetime) -> datetime:
     return written_at
 
 
+@dataclass(frozen=True, slots=True)
+class ConsentEvent:
+    """From then on a contact wants no messages, or wants them again."""
+
+    written_at: datetime
+    opted_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """All events of one contact's consent, in the order of writing.
+
+    `opt_ins` are the times of those words that opted in: whoever is not opted out only replies with START.
+    """
+
+    events: tuple[ConsentEvent, ...] = ()
+    opt_ins: frozenset[datetime] = frozenset()
+
+    @property
+    def newest(self) -> ConsentEvent | None:
+        """The one that holds now."""
+        return self.events[-1] if self.events else None
+
+    def opted_out_at(self, written_at: datetime, *, inclusive: bool) -> bool:
+        """Whether the contact was opted out at that time; `inclusive`: after the events of that very moment."""
+        before = [e for e in self.events if e.written_at < written_at or (inclusive and e.written_at == written_at)]
+        return bool(before) and before[-1].opted_out
+
+    def opted_out_since(self, written_at: datetime) -> bool:
+        """Whether the contact opted out then or later, taken back or not."""
+        return any(e.opted_out and e.written_at >= written_at for e in self.events)
+
+
+def read_consents(words: Sequence[tuple[datetime, Consent]], known: Sequence[ConsentEvent]) -> Consents:
+    """What words of consent come to, in whatever order they arrived [reply 8, 10].
+
+    Args:
+        words: of a contact, with the times of writing.
+        known: events of the same contact that come from elsewhere, or from older words.
+    """
+    told: list[tuple[datetime, bool, Consent | None]] = [(at, word is Consent.OPT_OUT, word) for at, word in words]
+    told += [(e.written_at, e.opted_out, None) for e in known]
+    events, opt_ins = list[ConsentEvent](), set[datetime]()
+    # Of two words of one moment the opt-out holds.
+    for at, opted_out, word in sorted(told, key=lambda t: t[:2]):
+        if word is Consent.OPT_IN:
+            if not (events and events[-1].opted_out):
+                continue
+            opt_ins.add(at)
+        events.append(ConsentEvent(at, opted_out))
+    return Consents(tuple(events), frozenset(opt_ins))
+
+
+def by_hand_at(last_consent_at: datetime | None, newest_written_at: datetime | None, now: datetime) -> datetime:
+    """When a person's decision about consent counts from: the newest moment known by the provider's clock.
+
+    Not from our own clock: it may be ahead, and the next STOP would seem to be older. Where nothing newer is known,
+    it counts from a day ago, since no clock that counts is off by more (`consent_time`).
+    """
+    known = [now - _DAY, *(at for at in (last_consent_at, newest_written_at) if at is not None)]
+    return max(known) + timedelta(milliseconds=1)
+
+
 def consent_applies(written_at: datetime, last_written_at: datetime | None, consent: Consent) -> bool:
     """Whether a word changes anything: the latest written one holds, in a tie the opt-out."""
     if last_written_at is None or written_at > last_written_at:
@@ -144,6 +256,8 @@ def advance(status: MessageStatus, receipt: ReceiptStatus) -> MessageStatus:
     return reported if _RANK[reported] > _RANK.get(status, 0) else status
 
 
+#: Why nothing goes to somebody who wants nothing.
+OPTED_OUT = "contact opted out"
 #: Why a message out of a backup is in doubt.
 RESTORED = "restored from a backup: may have been sent since"
 
@@ -159,7 +273,7 @@ def first_status(
     if restored_at is not None and (reply_at is None or reply_at <= restored_at + TOLERANCE):
         return MessageStatus.UNCERTAIN, RESTORED
     if contact_opted_out:
-        return MessageStatus.CANCELLED, "contact opted out"
+        return MessageStatus.CANCELLED, OPTED_OUT
     return MessageStatus.QUEUED, None
 
 
@@ -170,7 +284,7 @@ FORGOTTEN = "contact was forgotten"
 def released(*, contact_opted_out: bool, campaign_status: CampaignStatus) -> tuple[MessageStatus, str | None]:
     """Where a claimed message goes that certainly was not accepted: back in line, unless nobody wants it now."""
     if contact_opted_out:
-        return MessageStatus.CANCELLED, "contact opted out"
+        return MessageStatus.CANCELLED, OPTED_OUT
     if campaign_status is CampaignStatus.CANCELLED:
         return MessageStatus.CANCELLED, "campaign cancelled"
     return MessageStatus.QUEUED, None
@@ -192,7 +306,6 @@ def provider_sent_time(told_at: datetime | None, attempted_at: datetime | None, 
 #: First look-up after this long: the provider's search may lag behind its own answers.
 _FIRST_LOOK_UP = timedelta(seconds=5)
 _LAST_LOOK_UP = timedelta(minutes=10)
-_DAY = timedelta(days=1)
 
 
 def next_look_up_without_proof(look_ups: int) -> timedelta:

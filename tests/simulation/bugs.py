@@ -14,9 +14,9 @@ from tests.simulation.daemon import CrashError, Daemon, ProcessWriter
 from wamsg2 import consent_words, pacing, rules
 from wamsg2.model import Contact, Message, Policy
 from wamsg2.store import messages, schema, writer
+from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import CommitHook, Tx, Work
 from wamsg2.work import replying, settling
-from wamsg2.work.replying import Reply
 
 T = TypeVar("T")
 
@@ -101,10 +101,10 @@ def _by_reference_alone(
     return find(tx, reference=reference, queue_id=None, wa_id=None)
 
 
-def _by_arrival(answer: Callable[..., Any], tx: Tx, contact: Contact, reply: Reply, **others: Any) -> Any:
-    if consent_words.read(reply.text) in (None, rules.Consent.OPT_OUT_SUSPECTED):
-        reply = replace(reply, reply_at=reply.received_at)
-    return answer(tx, contact, reply, **others)
+def _by_arrival(record: Callable[..., Any], tx: Tx, contact: Contact, interaction: Interaction, **others: Any) -> Any:
+    if consent_words.read(interaction.text) in (None, rules.Consent.OPT_OUT_SUSPECTED):
+        interaction = replace(interaction, reply_at=interaction.received_at)
+    return record(tx, contact, interaction, **others)
 
 
 _PATCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
@@ -113,7 +113,7 @@ _PATCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "resend-uncertain": lambda: patch.object(settling, "doubt", _put_back_at_once),
     "full-bucket": lambda: patch("wamsg2.sender.TokenBucket", _FullBucket),
     "forget-opt-out": lambda: patch.object(replying, "opt_out", lambda *_: 0),
-    "window-by-arrival": lambda: patch.object(replying, "answer", partial(_by_arrival, replying.answer)),
+    "window-by-arrival": lambda: patch.object(replying, "record", partial(_by_arrival, replying.record)),
     "one-id-only": lambda: patch.object(
         messages, "by_provider_ids", partial(_by_reference_alone, messages.by_provider_ids)
     ),

@@ -50,8 +50,8 @@ def message_2_follows_a_reply(evidence: Evidence) -> Iterator[Breach]:
             continue
         before = [m for m in message_1s[person.index, campaign.name] if m.accepted < attempt.started]
         replies = [
-            w for w in words[person.index] if w.meaning is Meaning.REPLY and w.taken and w.taken < attempt.started
-        ]
+            w for w in words[person.index] if w.meaning is not Meaning.STOP and w.taken and w.taken < attempt.started
+        ]  # START too: from somebody who has not opted out, it is a reply
         if not before:
             yield breach(f"message 2 of {campaign.name} without a Message 1")
         elif not any(_may_answer(world, word, message_1) for word in replies for message_1 in before):
@@ -68,7 +68,7 @@ def a_reply_answers_one(evidence: Evidence) -> Iterator[Breach]:
     for message in world.ledger.messages:
         person = message.attempt.person
         answers[person.index] += message.attempt.step == 2
-        replies = sum(w.meaning is Meaning.REPLY and w.taken is not None for w in words[person.index])
+        replies = sum(w.meaning is not Meaning.STOP and w.taken is not None for w in words[person.index])
         if answers[person.index] > replies:
             yield Breach("P2", "more Message 2s than replies", person, message.attempt.reference, message.accepted)
 

@@ -60,6 +60,9 @@ async def healthy(path: Path) -> AsyncIterator[House]:
         await write(home, EIGHT, "hello", "A5")  # 5: no_recent_message_1
         await write(home, TWO, "STOP", "A6")  # 6: opt_out
         await write(home, TWO, "yes", "A7")  # 7: opted_out
+        now = home.clock.now()
+        await home.store.write(lambda tx: consent.opt_out_number(tx, SIX, SIX, now))
+        home.clock.advance(1)
         await write(home, SIX, "START", "A8")  # 8: opt_in
         await react(home, ONE, 1)  # 9: reaction
         await home.receive(ack("read", at=home.clock.now(), wa_id=f"3EB0{1:016X}", number=ONE, lid=LID))

@@ -30,6 +30,7 @@ from wamsg2.store import campaigns, contacts, events, interactions, marks, messa
 from wamsg2.store.interactions import Interaction
 from wamsg2.store.writer import Tx
 from wamsg2.work import campaigning, catching_up, claiming, consent, restoring, settling
+from wamsg2.work.signals import NO_SIGNALS
 
 #: Tables of a few rows, and partial indexes that hold a few.
 _FEW = r"g|campaigns|s|c|totals|message_counts|campaign_counts|CONSTANT ROW|\(subquery-\d+\)"
@@ -110,7 +111,19 @@ def add_event(tx: Tx, source: EventSource) -> int | None:
 
 
 RECEIPT = Receipt(ReceiptStatus.READ, None, "q5001", "w5001", START)
-REPLY = Interaction(5, 5, "text", "yes", "w", None, None, "5@lid", START, START, START)
+REPLY = Interaction(
+    event_id=5,
+    contact_id=5,
+    type="text",
+    text="yes",
+    wa_id="w",
+    quoted_id=None,
+    sender_phone=None,
+    sender_chat="5@lid",
+    reply_at=START,
+    written_at=START,
+    received_at=START,
+)
 CAMPAIGN = Campaign(1, "c1", "k", CampaignStatus.DRAFT, "Hi", "More")
 STARTS: dict[str, Any] = {
     "start": (MessageStatus.QUEUED, None),
@@ -124,8 +137,10 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "claim": lambda tx: claiming.claim(tx, now=START, due_before=START, most=3),
     "by_provider_ids": lambda tx: messages.by_provider_ids(tx, reference="w2-5-1", queue_id=None, wa_id=None),
     "by_provider_ids, not ours": lambda tx: messages.by_provider_ids(tx, reference="x", queue_id="y", wa_id="z"),
-    "find contact": lambda tx: contacts.find(tx, provider_id="x", chat_ids=["5@lid", "y"], phone_key="+34600000005"),
-    "find nobody": lambda tx: contacts.find(tx, provider_id=None, chat_ids=["y"], phone_key=None),
+    "find contact": lambda tx: contacts.find(
+        tx, provider_id="x", phone_keys=["+34600000005"], chat_ids=["5@lid", "y"]
+    ),
+    "find nobody": lambda tx: contacts.find(tx, provider_id=None, phone_keys=[], chat_ids=["y"]),
     "by_phone_key": lambda tx: contacts.by_phone_key(tx, "+34600000005"),
     "learn_chat_ids": lambda tx: contacts.learn_chat_ids(tx, 5, ["5@lid", "new@lid"]),
     "message_1s_of": lambda tx: messages.message_1s_of(tx, 5, START, timedelta(days=1)),
@@ -134,14 +149,25 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "without_wa_id": lambda tx: messages.without_wa_id(tx, 5),
     "candidate_wa_id": lambda tx: events.candidate_wa_id(tx, "w2-5-1"),
     "receive_receipt": lambda tx: settling.receive_receipt(tx, RECEIPT, now=START, policy=Policy()),
-    "waiting_for": lambda tx: interactions.waiting_for(tx, 5),
+    "find everybody": lambda tx: contacts.find_all(
+        tx, provider_id="w51", phone_keys=["+34600000005"], chat_ids=["5@lid", "y"]
+    ),
+    "consents_of": lambda tx: contacts.consents_of(tx, 5),
+    "written_since": lambda tx: interactions.written_since(tx, 5, START, timedelta(days=1)),
+    "first_waiting_for": lambda tx: interactions.first_waiting_for(tx, 5),
+    "first_unanswered": lambda tx: interactions.first_unanswered(tx, 5),
+    "newest_written_at": lambda tx: interactions.newest_written_at(tx, 5),
+    "is_known": lambda tx: messages.is_known(tx, "w51"),
+    "keep_message_2": lambda tx: messages.keep_message_2(
+        tx, 5, 1, MessageStatus.QUEUED, None, reply_at=START, due_at=START, now=START
+    ),
+    "take_back_message_2": lambda tx: messages.take_back_message_2(tx, 5),
     "unmatched_from": lambda tx: interactions.unmatched_from(tx, "5@lid"),
     "unmatched_numbers": lambda tx: interactions.unmatched_numbers(tx, "5@lid"),
     "record": lambda tx: interactions.add(tx, REPLY, Decision(ReplyOutcome.MESSAGE_2_EXISTS, 1, 5)),
     "next_doubt": lambda tx: messages.next_doubt(tx, START),
     "next_doubt, none is due": lambda tx: messages.next_doubt(tx, START - timedelta(days=99_999)),
     "look_up_soon": lambda tx: messages.look_up_soon(tx, 9, START),
-    "unanswered": lambda tx: interactions.unanswered(tx, 5),
     "doubt_open": lambda tx: restoring.doubt(tx, 900, START),
     "unreported": lambda tx: messages.unreported(tx, START, 100),
     "asked": lambda tx: messages.asked(tx, 3, START, is_answered=True),
@@ -150,7 +176,9 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "list_since, never listed": lambda tx: catching_up.list_since(tx, START),
     "listed": lambda tx: catching_up.listed(tx, START, START),
     "mark": lambda tx: marks.put(tx, "disk_back", START),
-    "opt_out": lambda tx: consent.opt_out(tx, 2, source=ConsentSource.WORD, written_at=START, now=START),
+    "opt_out": lambda tx: consent.opt_out(
+        tx, 2, source=ConsentSource.WORD, written_at=START, now=START, signals=NO_SIGNALS
+    ),
     "recover": lambda tx: settling.recover(tx, START, Policy()),
     "resume": lambda tx: campaigns.cancel_stale_message_2s(tx, 1, START, "old"),
     "cancel_queued": lambda tx: campaigns.cancel_queued(tx, 1, "cancelled", 500),

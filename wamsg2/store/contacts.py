@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from wamsg2.model import ConsentSource, Contact
+from wamsg2.model import ConsentSource, Contact, MatchedBy
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
@@ -12,7 +13,7 @@ _CONTACT = """SELECT c.id, c.phone, c.opted_out, c.consent_at, c.phone_key, c.fo
               FROM contacts c """
 
 
-def _contact(row: tuple[int, str, int, int | None, str, int, str] | None) -> Contact | None:
+def _contact(row: Sequence[Any] | None) -> Contact | None:
     if row is None:
         return None
     return Contact(row[0], row[1], bool(row[2]), from_ms(row[3]), row[4], bool(row[5]), row[6])
@@ -28,21 +29,63 @@ def by_phone_key(tx: Tx, phone_key: str) -> Contact | None:
     return _contact(tx.execute(_CONTACT + "WHERE c.phone_key = ?", (phone_key,)).fetchone())
 
 
-def find(tx: Tx, *, provider_id: str | None, chat_ids: Sequence[str], phone_key: str | None) -> Contact | None:
-    """The contact to whom we sent the message with this WhatsApp or queue id, else for whom one of these chat ids
-    was learned, else who has this number, in whatever spelling. One statement, since every webhook asks it.
+class Match(NamedTuple):
+    """A contact, and how they were found."""
+
+    contact: Contact
+    by: MatchedBy
+
+
+def find(tx: Tx, *, provider_id: str | None, phone_keys: Sequence[str], chat_ids: Sequence[str]) -> Match | None:
+    """The contact to whom we sent the message with this WhatsApp or queue id, else who has one of these numbers (the
+    first one known), else for whom one of these chat ids is known.
     """
-    marks = ",".join("?" * len(chat_ids)) or "NULL"
-    return _contact(
-        tx.execute(
-            f"""{_CONTACT}WHERE c.id = coalesce(
-                (SELECT contact_id FROM messages WHERE wa_id = ?1),
-                (SELECT contact_id FROM messages WHERE queue_id = ?1),
-                (SELECT contact_id FROM chat_ids WHERE chat_id IN ({marks})),
-                (SELECT id FROM contacts WHERE phone_key = ?{len(chat_ids) + 2}))""",  # noqa: S608 - question marks
-            (provider_id, *chat_ids, phone_key),
-        ).fetchone()
-    )
+    ways, parameters = _ways(provider_id, phone_keys, chat_ids)
+    row = tx.execute(f"{ways} LIMIT 1", parameters).fetchone()
+    contact = None if row is None else by_id(tx, row[0])
+    return None if contact is None else Match(contact, MatchedBy(row[1]))
+
+
+def find_all(tx: Tx, *, provider_id: str | None, phone_keys: Sequence[str], chat_ids: Sequence[str]) -> list[Contact]:
+    """Every contact whom one of these ways leads to (see `find`), in that order, each once."""
+    ways, parameters = _ways(provider_id, phone_keys, chat_ids)
+    found = dict.fromkeys(row[0] for row in tx.execute(ways, parameters).fetchall())
+    return [contact for contact_id in found if (contact := by_id(tx, contact_id))]
+
+
+def _ways(
+    provider_id: str | None, phone_keys: Sequence[str], chat_ids: Sequence[str]
+) -> tuple[str, tuple[str | None, ...]]:
+    """A query for contact ids and how they are found, the surest way first."""
+    ways, parameters = [], list[str | None]()
+    if provider_id is not None:
+        for column in ("wa_id", "queue_id"):
+            ways.append(f"SELECT contact_id AS id, 'quote' AS by FROM messages WHERE {column} = ?")  # noqa: S608 - constants
+            parameters.append(provider_id)
+    for phone_key in phone_keys:
+        ways.append("SELECT id, 'number' AS by FROM contacts WHERE phone_key = ?")
+        parameters.append(phone_key)
+    for chat_id in chat_ids:
+        ways.append("SELECT contact_id AS id, 'chat' AS by FROM chat_ids WHERE chat_id = ?")
+        parameters.append(chat_id)
+    return " UNION ALL ".join(ways or ["SELECT id, '' AS by FROM contacts WHERE false"]), tuple(parameters)
+
+
+class PastConsent(NamedTuple):
+    """One entry of a contact's history of consents."""
+
+    opted_out: bool
+    source: ConsentSource
+    written_at: datetime
+
+
+def consents_of(tx: Tx, contact_id: int) -> list[PastConsent]:
+    """A contact's history of consents, in the order of writing."""
+    rows = tx.execute(
+        "SELECT opted_out, source, written_at FROM consents WHERE contact_id = ? ORDER BY written_at, id",
+        (contact_id,),
+    ).fetchall()
+    return [PastConsent(bool(r[0]), ConsentSource(r[1]), from_ms(r[2])) for r in rows]
 
 
 def add(tx: Tx, phone: str, phone_key: str, now: datetime) -> int:
@@ -80,6 +123,13 @@ def set_consent(
     tx.execute(
         "UPDATE contacts SET opted_out = ?, consent_at = ? WHERE id = ?", (opted_out, to_ms(written_at), contact_id)
     )
+    add_consent(tx, contact_id, opted_out=opted_out, source=source, written_at=written_at, now=now)
+
+
+def add_consent(
+    tx: Tx, contact_id: int, *, opted_out: bool, source: ConsentSource, written_at: datetime, now: datetime
+) -> None:
+    """Add a word of consent to the history; a newer one holds."""
     tx.execute(
         """INSERT INTO consents (contact_id, opted_out, source, written_at, recorded_at, claims_before)
            VALUES (?, ?, ?, ?, ?, (SELECT value FROM totals WHERE name = 'last_turn'))""",

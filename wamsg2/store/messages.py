@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from wamsg2 import rules
 from wamsg2.model import (
     CampaignStatus,
     Doubt,
     Message,
     Message1,
+    Message2,
     MessageStatus,
     Step,
     Unreported,
@@ -20,7 +22,8 @@ from wamsg2.store.writer import Tx
 _MILLISECOND = timedelta(milliseconds=1)
 
 _MESSAGE = """SELECT m.id, m.contact_id, m.campaign_id, m.step, m.status, m.attempt, m.reference, m.attempted_at,
-                     c.opted_out, g.status, c.forgotten_at IS NOT NULL, m.doubts, m.queue_id, m.wa_id, c.phone_key
+                     c.opted_out, g.status, c.forgotten_at IS NOT NULL, m.doubts, m.queue_id, m.wa_id, c.phone_key,
+                     m.sent_at
               FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id """
 
 
@@ -43,6 +46,7 @@ def _message(row: Sequence[Any] | None) -> Message | None:
         row[12],
         row[13],
         row[14],
+        from_ms(row[15]),
     )
 
 
@@ -82,16 +86,15 @@ def message_1s_of(tx: Tx, contact_id: int, reply_at: datetime, window: timedelta
     """
     rows = tx.execute(
         """SELECT m.id, m.campaign_id, g.status, g.message_2 IS NOT NULL, m.status,
-                  coalesce(m.sent_at, m.attempted_at),
-                  EXISTS (SELECT 1 FROM messages x
-                          WHERE x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2),
-                  g.key,
+                  coalesce(m.sent_at, m.attempted_at), x.id IS NOT NULL, g.key,
                   CASE WHEN m.status = 'uncertain' AND ifnull(m.attempted_at, 0) <= g.restored_at
                        THEN g.restored_at END,
-                  g.restored_at
+                  g.restored_at, x.id, x.status, x.reply_at,
+                  x.attempt = 0 AND (x.status = 'queued' OR x.status = 'cancelled' AND x.reason = ?)
            FROM messages m JOIN campaigns g ON g.id = m.campaign_id
+           LEFT JOIN messages x ON x.contact_id = m.contact_id AND x.campaign_id = m.campaign_id AND x.step = 2
            WHERE m.contact_id = ? AND m.step = 1 AND (m.status IN ('sending', 'uncertain') OR m.sent_at >= ?)""",
-        (contact_id, to_ms(reply_at) - window // _MILLISECOND),
+        (rules.OPTED_OUT, contact_id, to_ms(reply_at) - window // _MILLISECOND),
     ).fetchall()
     return [
         Message1(
@@ -105,6 +108,7 @@ def message_1s_of(tx: Tx, contact_id: int, reply_at: datetime, window: timedelta
             r[7],
             from_ms(r[8]),
             from_ms(r[9]),
+            None if r[10] is None else Message2(r[10], MessageStatus(r[11]), from_ms(r[12]), bool(r[13])),
         )
         for r in rows
     ]
@@ -160,6 +164,50 @@ def add_message_2(
         ),
     )
     return cursor.rowcount == 1
+
+
+def keep_message_2(
+    tx: Tx,
+    contact_id: int,
+    campaign_id: int,
+    status: MessageStatus,
+    reason: str | None,
+    *,
+    reply_at: datetime,
+    due_at: datetime,
+    now: datetime,
+) -> None:
+    """A Message 2 that was never claimed is earned by the reply of that time, and is where a new one would start
+    (`rules.first_status`).
+    """
+    doubted_ms = to_ms(now) if status is MessageStatus.UNCERTAIN else None
+    tx.execute(
+        """UPDATE messages SET status = ?1, reason = ?2, reply_at = ?3,
+                  due_at = CASE status WHEN 'queued' THEN due_at ELSE ?4 END,
+                  uncertain_since = ?7, look_up_at = ?7, doubts = max(doubts, ?7 IS NOT NULL)
+           WHERE contact_id = ?5 AND campaign_id = ?6 AND step = 2 AND attempt = 0
+             AND status IN ('queued', 'cancelled')""",
+        (status.value, reason, to_ms(reply_at), to_ms(due_at), contact_id, campaign_id, doubted_ms),
+    )
+
+
+def take_back_message_2(tx: Tx, message_id: int) -> None:
+    """A Message 2 that was never claimed is not earned any more."""
+    tx.execute(
+        "DELETE FROM messages WHERE id = ? AND step = 2 AND attempt = 0 AND status IN ('queued', 'cancelled')",
+        (message_id,),
+    )
+
+
+def is_known(tx: Tx, provider_id: str) -> bool:
+    """Whether a message of ours has this WhatsApp or queue id."""
+    return (
+        tx.execute(
+            "SELECT 1 FROM messages WHERE wa_id = ?1 UNION ALL SELECT 1 FROM messages WHERE queue_id = ?1 LIMIT 1",
+            (provider_id,),
+        ).fetchone()
+        is not None
+    )
 
 
 def cancel_queued_of(tx: Tx, contact_id: int, reason: str) -> int:

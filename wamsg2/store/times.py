@@ -29,6 +29,11 @@ def from_ms(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def to_the_millisecond(moment: datetime) -> datetime:
+    """The moment as it comes back from the tables."""
+    return from_ms(to_ms(moment))
+
+
 def to_iso(milliseconds: int | None) -> str | None:
     """As reports show it: ``2026-11-22T10:00:00.000Z``."""
     moment = from_ms(milliseconds)

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from wamsg2 import rules
 from wamsg2.model import Claim, Claims, MessageStatus
 from wamsg2.store import messages, notes
 from wamsg2.store.writer import Tx, is_of_the_disk
@@ -45,7 +46,7 @@ def _claim_one(tx: Tx, message_id: int, now: datetime, limit: timedelta | None) 
     if message is None:
         raise LookupError("the row has no contact or no campaign")
     if message.contact_opted_out:  # imported or queued by some way that did not look
-        why = "contact opted out"
+        why = rules.OPTED_OUT
         messages.release(tx, message.id, MessageStatus.CANCELLED, reason=why)
         notes.add(tx, message.id, now, f"cancelled: {why}")
         return why

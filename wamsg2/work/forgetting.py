@@ -5,14 +5,28 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from wamsg2 import rules
-from wamsg2.model import Contact, DeviceChanged, Event, Ignored, InboundMessage, Reaction, Receipt, Sender
+from wamsg2 import consent_words, phone, rules
+from wamsg2.model import (
+    ConsentSource,
+    Contact,
+    DeviceChanged,
+    Event,
+    Ignored,
+    InboundMessage,
+    Policy,
+    Reaction,
+    Receipt,
+    Sender,
+)
 from wamsg2.phone import keys
 from wamsg2.store import contacts, erasure, forgotten, interactions, messages
 from wamsg2.store.writer import Tx
 from wamsg2.traces import names_in
 from wamsg2.work import people
+from wamsg2.work.consent import opt_out
+from wamsg2.work.signals import NO_SIGNALS
 
+_FORGOTTEN_SENDER = "from somebody who was forgotten"
 #: A body with more numbers than this is taken for one that names somebody who was forgotten: looking costs too much.
 _MOST_NAMES = 2000
 
@@ -70,7 +84,7 @@ def remember(tx: Tx, phone: str, phone_key: str) -> bool | None:
 # --- what comes in afterwards ------------------------------------------------------------------------------------
 
 
-def as_kept(tx: Tx, event: Event, now: datetime) -> Event:
+def as_kept(tx: Tx, event: Event, *, policy: Policy, now: datetime) -> Event:
     """The event as it may be stored: of somebody who was forgotten, only that it came.
 
     What they write is ignored, and leaves no interaction. A receipt counts for its message, without their names.
@@ -80,15 +94,11 @@ def as_kept(tx: Tx, event: Event, now: datetime) -> Event:
     content: Ignored | Receipt
     match event.content:
         case InboundMessage() as inbound:
-            # Their contact has no names any more: only a quote leads to it.
-            quoted = people.identify(tx, inbound.sender, inbound.quoted_id) if inbound.quoted_id else None
-            is_theirs = _recognise(tx, inbound.sender, quoted, now)
-            content = Ignored("from somebody who was forgotten")
+            return _words_as_kept(tx, event, inbound, policy, now)
         case Reaction() as reaction:
-            is_theirs = _recognise(
-                tx, reaction.sender, people.identify(tx, reaction.sender, reaction.message_id), now
-            )
-            content = Ignored("from somebody who was forgotten")
+            match = people.identify(tx, reaction.sender, reaction.message_id)
+            is_theirs = _recognise(tx, reaction.sender, match and match.contact, now)
+            content = Ignored(_FORGOTTEN_SENDER)
         case Receipt() as receipt:
             is_theirs = _recognise(tx, receipt.recipient, _addressee(tx, receipt), now)
             content = without_person(receipt)
@@ -100,6 +110,39 @@ def as_kept(tx: Tx, event: Event, now: datetime) -> Event:
         case _:
             assert_never(event.content)
     return replace(event, body=erasure.EMPTY_BODY, content=content) if is_theirs else event
+
+
+def _words_as_kept(tx: Tx, event: Event, inbound: InboundMessage, policy: Policy, now: datetime) -> Event:
+    sender = inbound.sender
+    numbers = people.numbers_of(sender)
+    are_forgotten = any(forgotten.find(tx, keys(number)) is not None for number in numbers)
+    # A forgotten contact has no names any more: only a quote leads to it.
+    quoted = people.identify(tx, sender, inbound.quoted_id) if inbound.quoted_id else None
+    known = (contacts.by_phone_key(tx, phone.key(number)) for number in numbers)
+    is_contact = any(contact and not contact.forgotten for contact in known)
+    if is_contact and not are_forgotten:
+        # A contact in their own right, who may once have had the number of somebody who was forgotten.
+        gone = {chat_id for chat_id in people.hidden_ids(sender) if forgotten.find(tx, [chat_id])}
+        quotes_theirs = quoted is not None and quoted.contact.forgotten
+        if not gone and not quotes_theirs:
+            return event
+        others = Sender(tuple(chat_id for chat_id in sender.chat_ids if chat_id not in gone), sender.phone)
+        content = replace(inbound, sender=others, quoted_id=None if quotes_theirs else inbound.quoted_id)
+        return replace(event, body=erasure.EMPTY_BODY, content=content)
+    if not _recognise(tx, sender, quoted and quoted.contact, now):
+        return event
+    if consent_words.read(inbound.text, policy.opt_out_words) is rules.Consent.OPT_OUT:
+        _opt_out_numbers(tx, numbers, inbound, now)
+    return replace(event, body=erasure.EMPTY_BODY, content=Ignored(_FORGOTTEN_SENDER))
+
+
+def _opt_out_numbers(tx: Tx, numbers: Sequence[str], inbound: InboundMessage, now: datetime) -> None:
+    """A forgotten person writes STOP under another number, which may be imported one day [reply 8]."""
+    written_at = rules.consent_time(inbound.written_at, now)
+    for number in numbers:
+        if forgotten.find(tx, keys(number)) is None:
+            contact_id = contacts.add(tx, number, phone.key(number), now)
+            opt_out(tx, contact_id, source=ConsentSource.WORD, written_at=written_at, now=now, signals=NO_SIGNALS)
 
 
 def without_person(receipt: Receipt) -> Receipt:

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from wamsg2 import consent_words, phone, rules
 from wamsg2.model import (
+    ConsentSource,
     Contact,
     Decision,
     DeviceChanged,
@@ -15,22 +16,23 @@ from wamsg2.model import (
     EventSource,
     Ignored,
     InboundMessage,
+    MatchedBy,
     Policy,
     Reaction,
     Reading,
     Receipt,
     ReplyOutcome,
-    Sender,
 )
 from wamsg2.store import contacts, events, interactions, messages
 from wamsg2.store.interactions import Interaction
+from wamsg2.store.times import to_the_millisecond
 from wamsg2.store.writer import Tx
 from wamsg2.work import forgetting, people, replying, settling
-from wamsg2.work.replying import Reply
+from wamsg2.work.consent import opt_out
 from wamsg2.work.signals import Signals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """One interaction as stored, for the log: no words, no number."""
 
@@ -38,6 +40,7 @@ class Recorded:
     type: str
     decision: Decision
     contact_id: int | None
+    matched_by: MatchedBy | None
     late_seconds: float
 
 
@@ -59,7 +62,7 @@ def receive(
     source: EventSource = EventSource.WEBHOOK,
 ) -> Received:
     """Take in one event. One that says the same as an earlier one changes nothing."""
-    event = forgetting.as_kept(tx, event, arrived_at)
+    event = forgetting.as_kept(tx, event, policy=policy, now=arrived_at)
     content = event.content
     result = EventResult.IGNORED if _is_ignored(content) else EventResult.ACCEPTED
     event_id = events.add(
@@ -111,58 +114,77 @@ def receive_row(
 def _receive_message(
     tx: Tx, inbound: InboundMessage, event_id: int, *, arrived_at: datetime, policy: Policy, signals: Signals
 ) -> Sequence[Recorded]:
-    word = consent_words.read(inbound.text, policy.opt_out_words)
-    if inbound.reading is Reading.OTHER_DEVICE and word is not rules.Consent.OPT_OUT:
+    is_stop = consent_words.read(inbound.text, policy.opt_out_words) is rules.Consent.OPT_OUT
+    if inbound.reading is Reading.OTHER_DEVICE and not is_stop:
         return ()
-    reply_at = rules.reply_time(inbound.written_at, arrived_at)
-    written_at = rules.consent_time(inbound.written_at, arrived_at)
-    contact = people.identify(tx, inbound.sender, inbound.quoted_id)
-    if contact is None and word is rules.Consent.OPT_OUT:
-        contact = _stranger(tx, inbound.sender, arrived_at)
+    match = people.identify(tx, inbound.sender, inbound.quoted_id)
+    if is_stop:
+        number = people.phone_of(inbound.sender)
+        if number and contacts.by_phone_key(tx, phone.key(number)) is None:
+            # A STOP from a number that we do not hold yet must outlive its import: the number becomes a contact.
+            contacts.add(tx, number, phone.key(number), arrived_at)
+            match = match or people.identify(tx, inbound.sender, inbound.quoted_id)
+        others = [
+            c for c in people.everyone(tx, inbound.sender, inbound.quoted_id) if match and c.id != match.contact.id
+        ]
+        _opt_out_all(tx, others, inbound, arrived_at=arrived_at, signals=signals)
     interaction = Interaction(
-        event_id,
-        contact.id if contact else None,
-        inbound.type,
-        inbound.text,
-        inbound.message_id,
-        inbound.quoted_id,
-        people.phone_of(inbound.sender),
-        people.chat_of(inbound.sender),
-        reply_at,
-        written_at,
-        arrived_at,
+        event_id=event_id,
+        contact_id=match.contact.id if match else None,
+        type="edit" if inbound.reading is Reading.EDIT else inbound.type,
+        text=inbound.text,
+        wa_id=inbound.message_id,
+        quoted_id=inbound.quoted_id,
+        sender_phone=people.phone_of(inbound.sender),
+        sender_chat=people.chat_of(inbound.sender),
+        reply_at=to_the_millisecond(rules.reply_time(inbound.written_at, arrived_at)),
+        written_at=to_the_millisecond(rules.consent_time(inbound.written_at, arrived_at)),
+        received_at=to_the_millisecond(arrived_at),
+        consent_only=inbound.reading is not Reading.REPLY,
+        matched_by=match.by if match else None,
     )
-    if inbound.reading is not Reading.REPLY and word not in (rules.Consent.OPT_OUT, rules.Consent.OPT_IN):
-        return [_record(tx, interaction, Decision(ReplyOutcome.NOT_A_REPLY))]
-    if contact is None:
-        return [_record(tx, interaction, Decision(ReplyOutcome.UNKNOWN_CONTACT))]
-    reply = Reply(inbound.text, inbound.quoted_id, reply_at, written_at, arrived_at)
-    # In the order of writing: what they wrote before we knew this id of theirs comes first.
-    contact = replying.meet(tx, contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
-    decisions = replying.answer(tx, contact, reply, policy=policy, now=arrived_at, signals=signals)
-    return [_record(tx, interaction, decision) for decision in decisions]
+    if match is None:
+        # A STOP waits to be matched, whatever it came in.
+        is_kept = is_stop or inbound.reading is Reading.REPLY
+        outcome = ReplyOutcome.UNKNOWN_CONTACT if is_kept else ReplyOutcome.NOT_A_REPLY
+        return [_record(tx, interaction, Decision(outcome))]
+    contact = replying.meet(tx, match.contact, inbound.sender, policy=policy, now=arrived_at, signals=signals)
+    recorded = replying.record(tx, contact, interaction, policy=policy, now=arrived_at, signals=signals)
+    return [_recorded(interaction, interaction_id, decision) for interaction_id, decision in recorded]
 
 
-def _stranger(tx: Tx, sender: Sender, now: datetime) -> Contact | None:
-    """A STOP from a number that we do not hold yet must outlive its import: the number becomes a contact."""
-    number = people.phone_of(sender)
-    return contacts.by_id(tx, contacts.add(tx, number, phone.key(number), now)) if number else None
+def _opt_out_all(
+    tx: Tx, others: Sequence[Contact], inbound: InboundMessage, *, arrived_at: datetime, signals: Signals
+) -> None:
+    """A STOP counts for every contact whom any id of its sender leads to [reply 8]."""
+    written_at = to_the_millisecond(rules.consent_time(inbound.written_at, arrived_at))
+    for contact in others:
+        if not contact.forgotten and rules.consent_applies(written_at, contact.consent_at, rules.Consent.OPT_OUT):
+            opt_out(
+                tx,
+                contact.id,
+                source=ConsentSource.OTHER_ID,
+                written_at=written_at,
+                now=arrived_at,
+                signals=signals,
+            )
 
 
 def _receive_reaction(tx: Tx, reaction: Reaction, event_id: int, arrived_at: datetime) -> Recorded:
-    contact = people.identify(tx, reaction.sender, reaction.message_id)
+    match = people.identify(tx, reaction.sender, reaction.message_id)
     interaction = Interaction(
-        event_id,
-        contact.id if contact else None,
-        "reaction",
-        reaction.emoji,
-        reaction.message_id,
-        reaction.message_id,
-        people.phone_of(reaction.sender),
-        people.chat_of(reaction.sender),
-        rules.reply_time(reaction.reacted_at, arrived_at),
-        rules.consent_time(reaction.reacted_at, arrived_at),
-        arrived_at,
+        event_id=event_id,
+        contact_id=match.contact.id if match else None,
+        type="reaction",
+        text=reaction.emoji,
+        wa_id=reaction.message_id,
+        quoted_id=reaction.message_id,
+        sender_phone=people.phone_of(reaction.sender),
+        sender_chat=people.chat_of(reaction.sender),
+        reply_at=rules.reply_time(reaction.reacted_at, arrived_at),
+        written_at=rules.consent_time(reaction.reacted_at, arrived_at),
+        received_at=arrived_at,
+        matched_by=match.by if match else None,
     )
     message = messages.by_provider_ids(tx, reference=None, queue_id=None, wa_id=reaction.message_id)
     campaign_id = message.campaign_id if message else None
@@ -170,6 +192,16 @@ def _receive_reaction(tx: Tx, reaction: Reaction, event_id: int, arrived_at: dat
 
 
 def _record(tx: Tx, interaction: Interaction, decision: Decision) -> Recorded:
-    interaction_id = interactions.add(tx, interaction, decision)
+    return _recorded(interaction, interactions.add(tx, interaction, decision), decision)
+
+
+def _recorded(interaction: Interaction, interaction_id: int, decision: Decision) -> Recorded:
     late = (interaction.received_at - interaction.reply_at).total_seconds()
-    return Recorded(interaction_id, interaction.type, decision, interaction.contact_id, round(late, 3))
+    return Recorded(
+        interaction_id=interaction_id,
+        type=interaction.type,
+        decision=decision,
+        contact_id=interaction.contact_id,
+        matched_by=interaction.matched_by,
+        late_seconds=round(late, 3),
+    )

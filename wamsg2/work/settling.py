@@ -66,8 +66,8 @@ def settle(
     Returns:
         None where the claim is not the message's last attempt any more.
     """
-    message = messages.by_id(tx, claim.message_id)
-    if message is None or message.attempt != claim.attempt:
+    before = message = messages.by_id(tx, claim.message_id)
+    if before is None or message is None or message.attempt != claim.attempt:
         return None
     if message.contact_forgotten:  # while the request was under way; the provider's words may repeat theirs
         outcome = replace(outcome, reason=rules.FORGOTTEN)
@@ -80,7 +80,7 @@ def settle(
         report(tx, message, _as_receipt(message, outcome), now=now, policy=policy, signals=signals)
     elif message.status is MessageStatus.SENDING:  # otherwise a receipt was faster, and knows better
         _settle_unaccepted(tx, message, outcome, now, policy)
-    return settled_status(tx, message, policy, now)
+    return finish(tx, before, policy=policy, now=now, signals=signals)
 
 
 def _settle_unaccepted(
@@ -126,14 +126,24 @@ def _note_attempt(tx: Tx, message: Message) -> None:
         notes.add(tx, message.id, message.attempted_at, f"attempt {message.attempt}")
 
 
-def settled_status(tx: Tx, before: Message, policy: Policy, now: datetime) -> MessageStatus | None:
-    """The status now; where a Message 1 has just been settled, the replies that waited for it are decided."""
+def finish(tx: Tx, before: Message, *, policy: Policy, now: datetime, signals: Signals) -> MessageStatus | None:
+    """Decide the replies that what is known of a Message 1 now brings to a decision; the message's status now."""
     after = messages.by_id(tx, before.id)
     if after is None:
         return None
-    if before.step is Step.MESSAGE_1 and before.status in UNSETTLED and after.status not in UNSETTLED:
-        replying.decide_waiting(tx, after, policy, now)
+    if before.step is Step.MESSAGE_1 and _matters_to_replies(before) != _matters_to_replies(after):
+        replying.message_1_changed(tx, before, after, policy=policy, now=now, signals=signals)
     return after.status
+
+
+def _matters_to_replies(message: Message) -> tuple[object, ...]:
+    return (
+        message.status in WENT_OUT,
+        message.status in UNSETTLED,
+        message.sent_at or message.attempted_at,
+        message.wa_id,
+        message.queue_id,
+    )
 
 
 def _as_receipt(message: Message, accepted: Accepted) -> Receipt:
@@ -194,8 +204,7 @@ def receive_receipt(
             return None
         message = candidate
     report(tx, message, receipt, now=now, policy=policy, signals=signals)
-    if message.status in UNSETTLED:
-        settled_status(tx, message, policy, now)
+    finish(tx, message, policy=policy, now=now, signals=signals)
     return message
 
 
@@ -207,8 +216,8 @@ def _by_words(tx: Tx, receipt: Receipt, now: datetime) -> Message | None:
     """
     if receipt.reference or receipt.queue_id or not (receipt.wa_id and receipt.text):
         return None
-    contact = people.identify(tx, receipt.recipient, None)
-    open_messages = messages.without_wa_id(tx, contact.id) if contact else []
+    match = people.identify(tx, receipt.recipient, None)
+    open_messages = messages.without_wa_id(tx, match.contact.id) if match else []
     found = [message_id for message_id, text in open_messages if text.strip() == receipt.text]
     message = messages.by_id(tx, found[0]) if len(found) == 1 else None
     if message is None or receipt.sent_at is None:
@@ -299,16 +308,20 @@ def settle_look_up(
 
     `retention` is the shortest time, since the attempt, for which the provider keeps messages; None: unknown.
     """
-    message = messages.by_id(tx, looked_up.message_id)
-    if message is None or message.status is not MessageStatus.UNCERTAIN or message.attempt != looked_up.attempt:
+    before = message = messages.by_id(tx, looked_up.message_id)
+    if (
+        before is None
+        or message is None
+        or message.status is not MessageStatus.UNCERTAIN
+        or message.attempt != looked_up.attempt
+    ):
         return None
     if message.contact_forgotten and isinstance(answer, Unknown):
         answer = Unknown(rules.FORGOTTEN)
     if not isinstance(answer, Accepted) and (kept := _take_kept(tx, message)):
         for receipt in kept:
-            before = messages.by_id(tx, message.id) or message
-            report(tx, before, receipt, now=now, policy=policy, signals=signals)
-        return settled_status(tx, message, policy, now)
+            report(tx, messages.by_id(tx, message.id) or message, receipt, now=now, policy=policy, signals=signals)
+        return finish(tx, before, policy=policy, now=now, signals=signals)
     match answer:
         case Accepted():
             notes.add(tx, message.id, now, "looked up: accepted")
@@ -329,7 +342,7 @@ def settle_look_up(
             )
         case _:
             assert_never(answer)
-    return settled_status(tx, message, policy, now)
+    return finish(tx, before, policy=policy, now=now, signals=signals)
 
 
 def _settle_absent(
@@ -397,4 +410,4 @@ def resolve(tx: Tx, message_id: int, status: MessageStatus, *, now: datetime, po
         case _:
             messages.set_failed(tx, message.id, "resolved by hand: failed")
             notes.add(tx, message.id, now, "resolved by hand: failed")
-    return settled_status(tx, message, policy, now)
+    return finish(tx, message, policy=policy, now=now, signals=NO_SIGNALS)

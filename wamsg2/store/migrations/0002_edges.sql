@@ -36,7 +36,7 @@ CREATE TABLE consents (
     id             INTEGER PRIMARY KEY,
     contact_id     INTEGER NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
     opted_out      INTEGER NOT NULL CHECK (opted_out IN (0, 1)),
-    source         TEXT NOT NULL CHECK (source IN ('word', 'hand', 'merge', 'before')),
+    source         TEXT NOT NULL CHECK (source IN ('word', 'other_id', 'hand', 'merge', 'before')),
     written_at     INTEGER NOT NULL,
     recorded_at    INTEGER NOT NULL,
     claims_before  INTEGER NOT NULL     -- number of the last claim before it
@@ -58,6 +58,8 @@ CREATE TABLE interactions_2 (
         'campaign_cancelled', 'opted_out', 'opt_out', 'opt_in', 'unknown_contact', 'reaction', 'not_a_reply',
         'opt_out_suspected')),
     ruling        TEXT CHECK (ruling IN ('opt_out', 'reply')),  -- of a person, on a suspected opt-out
+    ruled_at      INTEGER,
+    consent_only  INTEGER NOT NULL DEFAULT 0 CHECK (consent_only IN (0, 1)),  -- read for words of consent, no reply
     matched_by    TEXT CHECK (matched_by IN ('quote', 'number', 'chat', 'history', 'person')),
     text          TEXT NOT NULL,
     wa_id         TEXT NOT NULL,
@@ -70,6 +72,7 @@ CREATE TABLE interactions_2 (
     decided_at    INTEGER,             -- where that was later than its arrival
     CHECK (outcome <> 'unknown_contact' OR contact_id IS NULL),
     CHECK (outcome <> 'opt_out_suspected' OR (contact_id IS NOT NULL AND ruling IS NULL)),
+    CHECK ((ruling IS NULL) = (ruled_at IS NULL)),
     CHECK (outcome <> 'waiting_for_message_1' OR message_id IS NOT NULL)
 ) STRICT;
 INSERT INTO interactions_2 (id, event_id, contact_id, campaign_id, message_id, type, outcome, text, wa_id, quoted_id,
@@ -115,6 +118,15 @@ CREATE TRIGGER interactions_removed AFTER DELETE ON interactions BEGIN
     UPDATE totals SET value = value - 1
     WHERE name = CASE old.outcome WHEN 'unknown_contact' THEN 'unmatched' WHEN 'opt_out_suspected' THEN 'suspected'
                                   WHEN 'not_a_reply' THEN 'not_replies' END;
+    -- Another one may be the first now.
+    UPDATE recipients SET
+        replied_at = (SELECT min(i.reply_at) FROM interactions i
+                      WHERE i.contact_id = old.contact_id AND i.campaign_id = old.campaign_id
+                        AND i.outcome NOT IN ('reaction', 'opt_out', 'not_a_reply')),
+        opted_out_at = (SELECT min(i.reply_at) FROM interactions i
+                        WHERE i.contact_id = old.contact_id AND i.campaign_id = old.campaign_id
+                          AND i.outcome = 'opt_out')
+    WHERE campaign_id = old.campaign_id AND contact_id = old.contact_id;
 END;
 CREATE TRIGGER interactions_changed AFTER UPDATE OF campaign_id, contact_id, outcome ON interactions BEGIN
     UPDATE campaign_counts SET interactions = interactions - 1 WHERE campaign_id = old.campaign_id;
