@@ -163,7 +163,7 @@ async def test_resume_cancels_a_message_2_whose_reply_is_old(home: House, hours:
     home.clock.advance(hours * 3600)
     assert await home.campaigns.resume("spring") == cancelled
     rows = await home.rows("SELECT status, reason FROM messages WHERE step = 2")
-    assert rows == [("cancelled", "reply older than 24 hours at resume") if cancelled else ("queued", None)]
+    assert rows == [("cancelled", "reply_too_old") if cancelled else ("queued", None)]
     assert (await home.statuses())[1] == (TWO, 1, "queued")
 
 

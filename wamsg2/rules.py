@@ -281,12 +281,20 @@ def first_status(
 FORGOTTEN = "contact was forgotten"
 
 
-def released(*, contact_opted_out: bool, campaign_status: CampaignStatus) -> tuple[MessageStatus, str | None]:
+#: Why a Message 2 is not sent whose reply was over `REPLY_STALE_AFTER` old when its campaign was resumed.
+REPLY_TOO_OLD = "reply_too_old"
+
+
+def released(
+    *, contact_opted_out: bool, campaign_status: CampaignStatus, reply_too_old: bool = False
+) -> tuple[MessageStatus, str | None]:
     """Where a claimed message goes that certainly was not accepted: back in line, unless nobody wants it now."""
     if contact_opted_out:
         return MessageStatus.CANCELLED, OPTED_OUT
     if campaign_status is CampaignStatus.CANCELLED:
         return MessageStatus.CANCELLED, "campaign cancelled"
+    if reply_too_old:
+        return MessageStatus.CANCELLED, REPLY_TOO_OLD
     return MessageStatus.QUEUED, None
 
 

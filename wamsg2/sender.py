@@ -316,17 +316,26 @@ class Sender:
         self._held = _Hold(reason, now_seconds, until_seconds)
 
     async def _settle(self, claim: Claim, outcome: Outcome, start: Start | None) -> MessageStatus | None:
-        """Store the outcome; the status that it led to. While the disk refuses, it is kept: lost, it were a doubt."""
+        """Store the outcome; the status that it led to. While the disk refuses, it is kept: lost, it were a doubt.
+
+        One that cannot be stored for another reason is a doubt too, so that nothing stays under way for ever.
+        """
+        broken: str | None = None
         while True:
-            unit = partial(
-                settling.settle,
-                claim=claim,
-                outcome=outcome,
-                start=start,
-                now=self._clock.now(),
-                policy=self._policy,
-                signals=self,
-            )
+            now = self._clock.now()
+            if broken is None:
+                unit = partial(
+                    settling.settle,
+                    claim=claim,
+                    outcome=outcome,
+                    start=start,
+                    now=now,
+                    policy=self._policy,
+                    signals=self,
+                )
+            else:
+                outcome = Uncertain(broken)
+                unit = partial(settling.doubt_unsettled, claim=claim, reason=broken, now=now, policy=self._policy)
             try:
                 status = await self._store.write(unit)
             except StoreUnavailableError as error:
@@ -335,6 +344,11 @@ class Sender:
                 if self._stopping:
                     return None
                 await asyncio.sleep(_STORE_RETRY_SECONDS)
+            except Exception as error:
+                log.exception("outcome.broken", message_id=claim.message_id)
+                if broken is not None:
+                    return None
+                broken = f"internal error ({type(error).__name__})"
             else:
                 self._log(claim, outcome, status)
                 return status

@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import combinations, permutations
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import KEPT, START, House, ack, commit, house, inbound, memory, receipt
+from tests.support import KEPT, START, House, ack, commit, house, inbound, kept_for, memory, receipt
 from wamsg2 import rules
 from wamsg2.model import (
     Absent,
@@ -34,7 +36,8 @@ from wamsg2.model import (
     WamsgError,
     Withdrawn,
 )
-from wamsg2.store import campaigns, messages
+from wamsg2.reconciler import Reconciler
+from wamsg2.store import campaigns, history, messages
 from wamsg2.store.times import to_ms
 from wamsg2.work import campaigning, claiming, receiving, settling
 from wamsg2.work.signals import NO_SIGNALS
@@ -626,10 +629,10 @@ async def test_look_ups_are_noted_with_their_answers(home: House) -> None:
         await look_up(home, doubt, answer)
     assert (await noted(home))[2:] == [
         (150.0, "looked up: no answer (HTTP 503)"),
-        (300.0, "looked up: absent"),
-        (450.0, "looked up: absent"),
+        (300.0, "looked up: absent"),  # twice
         (450.0, "back in line: proved not accepted"),
     ]
+    assert await home.rows("SELECT times FROM message_notes WHERE what = 'looked up: absent'") == [(2,)]
 
 
 async def test_a_look_up_that_finds_it_is_noted(home: House) -> None:
@@ -677,3 +680,103 @@ async def test_notes_go_with_their_message(home: House) -> None:
     await doubtful(home)
     await home.store.write(lambda tx: tx.execute("DELETE FROM contacts"))
     assert await noted(home) == []
+
+
+# --- proofs and doubts that come late -----------------------------------------------------------------------
+
+
+async def test_an_acceptance_counts_though_somebody_said_retry_meanwhile(home: House) -> None:
+    await home.campaign(ONE)
+    await home.send_one(Uncertain("no answer in time"))
+    home.clock.advance(6)
+    now = home.clock.now()
+    looked_up, _ = await home.store.write(lambda tx: messages.next_doubt(tx, now))
+    assert looked_up
+    await home.store.write(
+        lambda tx: settling.resolve(tx, looked_up.message_id, MessageStatus.QUEUED, now=now, policy=POLICY)
+    )
+    found = partial(
+        settling.settle_look_up,
+        looked_up=looked_up,
+        retention=KEPT,
+        now=now,
+        policy=POLICY,
+        signals=home.signals,
+    )
+    for answer in (Absent(), Unknown("HTTP 500")):  # says nothing of what is in line
+        assert await home.store.write(partial(found, answer=answer)) is None
+        assert await home.statuses() == [(ONE, 1, "queued")]
+    (claim,) = await home.claim(1)  # and is claimed, but has not left
+    assert await home.store.write(partial(found, answer=Accepted(QUEUE_ID, WA_ID))) is MessageStatus.SENT
+    assert home.signals.withdrawn == [claim.contact_id]
+    await home.store.write(
+        lambda tx: settling.settle(tx, claim, Withdrawn("contact opted out"), start=None, now=now, policy=POLICY)
+    )
+    assert await home.statuses() == [(ONE, 1, "sent")]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_a_message_2_in_doubt_at_resume_is_not_sent_two_days_later(home: House, *, by_hand: bool) -> None:
+    await home.campaign(ONE)
+    await home.send_one()
+    home.clock.advance(60)
+    await home.receive(inbound(ONE, "yes", at=home.clock.now(), wa_id="AC1"))
+    home.clock.advance(5)
+    claim = await home.send_one(Uncertain("no answer in time"))
+    await home.campaigns.pause("spring")
+    home.clock.advance(48 * 3600)
+    await home.campaigns.resume("spring")
+    now = home.clock.now()
+    if by_hand:
+        await home.store.write(
+            lambda tx: settling.resolve(tx, claim.message_id, MessageStatus.QUEUED, now=now, policy=POLICY)
+        )
+    else:
+        doubt = await next_doubt(home)
+        assert doubt
+        await look_up(home, replace(doubt, absent_since=now - POLICY.resend_after), Absent())
+    rows = await home.rows("SELECT status, reason FROM messages WHERE step = 2")
+    assert rows == [("cancelled", "reply_too_old")]
+
+
+async def test_an_outcome_that_cannot_be_stored_is_a_doubt(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    await home.campaign(ONE)
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a unit that cannot be done")
+
+    monkeypatch.setattr(settling, "settle", broken)
+    home.clock.advance(2)
+    await home.sender.step()
+    await home.sender.settle_all()
+    assert await home.rows("SELECT status, reason FROM messages") == [("uncertain", "internal error (ValueError)")]
+    monkeypatch.setattr(settling, "doubt_unsettled", broken)
+    await home.campaign("+34600000002", name="other")
+    home.clock.advance(2)
+    await home.sender.step()
+    await home.sender.settle_all()  # and comes to an end
+    assert await home.rows("SELECT status FROM messages") == [("uncertain",), ("sending",)]
+
+
+async def test_the_same_note_is_counted(home: House) -> None:
+    await home.campaign(ONE)
+    claim = await home.send_one(Uncertain("no answer in time"))
+    reconciler = Reconciler(
+        store=home.store,
+        client=home.client,
+        clock=home.clock,
+        policy=POLICY,
+        gap_seconds=1,
+        retention=kept_for(home.clock),
+        signals=home.signals,
+    )
+    home.client.look_ups = [Unknown("HTTP 403")] * 9
+    while home.client.look_ups:
+        home.clock.advance(await reconciler.step())
+    (note,) = await home.rows("SELECT times, last_at FROM message_notes WHERE what LIKE 'looked up%'")
+    shown = await history.message(home.store.reader, claim.message_id)
+    assert shown
+    (again,) = [each for each in shown["history"] if "times" in each]
+    assert (again["what"], again["times"]) == ("looked up: no answer (HTTP 403)", 9)
+    assert note == (9, to_ms(datetime.fromisoformat(again["last_at"])))
+    assert [each["what"] for each in shown["history"]].count("attempt 1") == 1

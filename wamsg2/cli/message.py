@@ -78,7 +78,8 @@ async def show(message_id: int, reveal: bool, as_json: bool) -> None:  # noqa: F
 def _print(found: dict[str, Any]) -> None:
     click.echo(f"{found['campaign']}: Message {found['step']} to {found['phone']}, {found['status']}{_why(found)}")
     for each in found["history"]:
-        click.echo(f"  {common.local(each['at'])}  {each['what']}")
+        again = f" ({each['times']} times, last {common.local(each['last_at'])})" if "times" in each else ""
+        click.echo(f"  {common.local(each['at'])}  {each['what']}{again}")
     if found["status"] == MessageStatus.QUEUED:
         click.echo(f"  {common.local(found['due_at'])}  due")
     elif found["look_up_at"]:

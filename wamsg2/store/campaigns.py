@@ -145,6 +145,12 @@ def cancel_queued(tx: Tx, campaign_id: int, reason: str, most: int) -> int:
     return cursor.rowcount
 
 
+def set_resumed(tx: Tx, campaign_id: int, now: datetime) -> None:
+    """Let a campaign run again, and keep in mind since when."""
+    set_status(tx, campaign_id, CampaignStatus.RUNNING, now)
+    tx.execute("UPDATE campaigns SET resumed_at = ? WHERE id = ?", (to_ms(now), campaign_id))
+
+
 def cancel_stale_message_2s(tx: Tx, campaign_id: int, replied_before: datetime, reason: str) -> int:
     """Cancel queued Message 2s whose reply is older than `replied_before`; how many were."""
     cursor = tx.execute(

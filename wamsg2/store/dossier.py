@@ -44,6 +44,9 @@ async def campaigns(reader: Reader, contact_id: int) -> list[Facts]:
     return [each | {"variables": json.loads(each["variables"])} for each in found]
 
 
+_NOTE = ("at", "what", "times", "last_at")
+
+
 async def messages(reader: Reader, contact_id: int) -> list[Facts]:
     """Every message to them, with all that happened to it as ``notes``."""
     found = await _rows(
@@ -56,13 +59,13 @@ async def messages(reader: Reader, contact_id: int) -> list[Facts]:
     )
     notes = await _rows(
         reader,
-        """SELECT n.message_id, n.at, n.what FROM message_notes n JOIN messages m ON m.id = n.message_id
+        """SELECT n.message_id, n.at, n.what, n.times, n.last_at FROM message_notes n
+           JOIN messages m ON m.id = n.message_id
            WHERE m.contact_id = ? ORDER BY n.id""",
         contact_id,
     )
     return [
-        each | {"notes": [{"at": n["at"], "what": n["what"]} for n in notes if n["message_id"] == each["id"]]}
-        for each in found
+        each | {"notes": [{k: n[k] for k in _NOTE} for n in notes if n["message_id"] == each["id"]]} for each in found
     ]
 
 

@@ -46,7 +46,10 @@ async def messages(
 
 
 async def message(reader: aiosqlite.Connection, message_id: int) -> Facts | None:
-    """One message, with all that happened to it in order as ``history``: ``[{"at": ..., "what": ...}, ...]``."""
+    """One message, with all that happened to it in order as ``history``: ``[{"at": ..., "what": ...}, ...]``.
+
+    What happened more than once also has ``times`` and ``last_at``.
+    """
     found = await _facts(reader, f"{_MESSAGE} WHERE m.id = ?", message_id)
     if not found:
         return None
@@ -58,7 +61,9 @@ async def message(reader: aiosqlite.Connection, message_id: int) -> Facts | None
            WHERE m.id = ? AND m.step = 2 AND i.outcome = 'message_2_queued'""",
         message_id,
     )
-    notes = await _facts(reader, "SELECT at, what FROM message_notes WHERE message_id = ? ORDER BY id", message_id)
+    notes = await _facts(
+        reader, "SELECT at, what, times, last_at FROM message_notes WHERE message_id = ? ORDER BY id", message_id
+    )
     own = [
         {"at": facts[column], "what": what}
         for column, what in (
@@ -70,8 +75,11 @@ async def message(reader: aiosqlite.Connection, message_id: int) -> Facts | None
         )
         if facts[column]
     ]
-    told = [*replies, {"at": facts["created_at"], "what": "created"}, *notes]
-    told += [each for each in own if each not in notes]  # an attempt that ended in doubt is noted, as is the doubt
+    told = [*replies, {"at": facts["created_at"], "what": "created"}]
+    told += [note if note["times"] > 1 else {"at": note["at"], "what": note["what"]} for note in notes]
+    # An attempt that ended in doubt is noted, as is the doubt.
+    noted = {(at, note["what"]) for note in notes for at in (note["at"], note["last_at"])}
+    told += [each for each in own if (each["at"], each["what"]) not in noted]
     return facts | {"history": sorted(told, key=lambda each: str(each["at"]))}
 
 

@@ -296,6 +296,16 @@ def claim(tx: Tx, message: Message, text: str, now: datetime, limit: timedelta |
         tx.execute("UPDATE campaigns SET turn = ? WHERE id = ?", (number, message.campaign_id))
 
 
+def was_too_old_at_resume(tx: Tx, message_id: int, stale_after: timedelta) -> bool:
+    """Whether the reply to a Message 2 was older than that when its campaign was resumed last."""
+    (is_stale,) = tx.execute(
+        """SELECT m.reply_at < g.resumed_at - ? FROM messages m JOIN campaigns g ON g.id = m.campaign_id
+           WHERE m.id = ?""",
+        (stale_after // _MILLISECOND, message_id),
+    ).fetchone()
+    return bool(is_stale)
+
+
 # --- what became of it -------------------------------------------------------------------------------------
 
 _CERTAIN_BUT_ASKED = "uncertain_since = NULL, absent_since = NULL, look_ups = 0"

@@ -127,11 +127,14 @@ def pause(tx: Tx, name: str, now: datetime) -> None:
 
 
 def resume(tx: Tx, name: str, now: datetime) -> int:
-    """Let a paused campaign go on; how many Message 2s are cancelled because their reply is too old."""
+    """Let a paused campaign go on; how many Message 2s are cancelled because their reply is too old.
+
+    One that is in doubt, or under way, is cancelled when it would come back in line.
+    """
     campaign = find_for(tx, name, "resume")
     too_old = now - rules.REPLY_STALE_AFTER
-    cancelled = campaigns.cancel_stale_message_2s(tx, campaign.id, too_old, "reply older than 24 hours at resume")
-    campaigns.set_status(tx, campaign.id, CampaignStatus.RUNNING, now)
+    cancelled = campaigns.cancel_stale_message_2s(tx, campaign.id, too_old, rules.REPLY_TOO_OLD)
+    campaigns.set_resumed(tx, campaign.id, now)
     return cancelled
 
 

@@ -163,7 +163,11 @@ def _as_receipt(message: Message, accepted: Accepted) -> Receipt:
 
 def put_back(tx: Tx, message: Message, reason: str, now: datetime, due_at: datetime | None = None) -> None:
     """The message certainly was not accepted: back in line, or cancelled if nobody wants it any more."""
-    status, why = rules.released(contact_opted_out=message.contact_opted_out, campaign_status=message.campaign_status)
+    status, why = rules.released(
+        contact_opted_out=message.contact_opted_out,
+        campaign_status=message.campaign_status,
+        reply_too_old=messages.was_too_old_at_resume(tx, message.id, rules.REPLY_STALE_AFTER),
+    )
     messages.release(tx, message.id, status, reason=why or reason, due_at=due_at)
     notes.add(tx, message.id, now, f"{status}: {why} ({reason})" if why else f"back in line: {reason}")
 
@@ -173,6 +177,16 @@ def doubt(tx: Tx, message: Message, reason: str, now: datetime, policy: Policy) 
     look_up_at = now + rules.next_look_up(0, policy.resend_after)
     messages.set_uncertain(tx, message.id, reason=reason, since=now, look_up_at=look_up_at)
     notes.add(tx, message.id, now, f"doubted: {reason}")
+
+
+def doubt_unsettled(tx: Tx, claim: Claim, reason: str, *, now: datetime, policy: Policy) -> MessageStatus | None:
+    """The outcome of a claim's attempt could not be stored: look-ups find out what it was. The status afterwards."""
+    message = messages.by_id(tx, claim.message_id)
+    if message is None or message.attempt != claim.attempt or message.status is not MessageStatus.SENDING:
+        return None
+    _note_attempt(tx, message)
+    doubt(tx, message, reason, now, policy)
+    return MessageStatus.UNCERTAIN
 
 
 def recover(tx: Tx, now: datetime, policy: Policy) -> int:
@@ -203,6 +217,7 @@ def receive_receipt(
             events.keep_receipt(tx, receipt, now, candidate=candidate.reference if candidate else None)
             return None
         message = candidate
+    _withdraw_claim(message, signals)
     report(tx, message, receipt, now=now, policy=policy, signals=signals)
     finish(tx, message, policy=policy, now=now, signals=signals)
     return message
@@ -224,6 +239,12 @@ def _by_words(tx: Tx, receipt: Receipt, now: datetime) -> Message | None:
         return message
     is_believable = rules.provider_sent_time(receipt.sent_at, message.attempted_at, now) is not None
     return message if is_believable else None
+
+
+def _withdraw_claim(message: Message, signals: Signals) -> None:
+    """An earlier attempt was accepted: a claim that came after it, and has not left yet, is not to leave."""
+    if message.status is MessageStatus.SENDING:
+        signals.withdraw(message.contact_id)
 
 
 def report(tx: Tx, message: Message, receipt: Receipt, *, now: datetime, policy: Policy, signals: Signals) -> None:
@@ -304,17 +325,15 @@ def settle_look_up(
     policy: Policy,
     signals: Signals = NO_SIGNALS,
 ) -> MessageStatus | None:
-    """Store what a look-up told of an uncertain message; its status afterwards (None: settled meanwhile).
+    """Store what a look-up told of an uncertain message; its status afterwards.
+
+    None: it was settled meanwhile. Even then an acceptance counts, since all attempts have one reference: a message
+    that a person put back in line is not sent again.
 
     `retention` is the shortest time, since the attempt, for which the provider keeps messages; None: unknown.
     """
     before = message = messages.by_id(tx, looked_up.message_id)
-    if (
-        before is None
-        or message is None
-        or message.status is not MessageStatus.UNCERTAIN
-        or message.attempt != looked_up.attempt
-    ):
+    if before is None or message is None or not _counts(answer, message, looked_up):
         return None
     if message.contact_forgotten and isinstance(answer, Unknown):
         answer = Unknown(rules.FORGOTTEN)
@@ -324,6 +343,7 @@ def settle_look_up(
         return finish(tx, before, policy=policy, now=now, signals=signals)
     match answer:
         case Accepted():
+            _withdraw_claim(message, signals)
             notes.add(tx, message.id, now, "looked up: accepted")
             _accept_found(tx, message, answer, now=now, policy=policy, signals=signals)
         case Absent():
@@ -363,6 +383,11 @@ def _settle_absent(
         wait, absent_since = rules.next_look_up_without_proof(looked_up.look_ups), None
     why = None if message.contact_forgotten else rules.why_unproved(absence, retention)
     messages.looked_up(tx, message.id, absent_since=absent_since, look_up_at=now + wait, now=now, reason=why)
+
+
+def _counts(answer: LookUp, message: Message, looked_up: Doubt) -> bool:
+    is_in_doubt = message.status is MessageStatus.UNCERTAIN and message.attempt == looked_up.attempt
+    return is_in_doubt or isinstance(answer, Accepted)
 
 
 def _take_kept(tx: Tx, message: Message) -> list[Receipt]:

@@ -7,6 +7,8 @@ UPDATE contacts SET reference_key = phone_key;
 
 -- Set in the transaction before the first row of an ended campaign is removed: nobody joins it any more.
 ALTER TABLE campaigns ADD COLUMN closed_at INTEGER;
+-- When it was last resumed: a Message 2 whose reply was too old then is not sent, even if it was in doubt.
+ALTER TABLE campaigns ADD COLUMN resumed_at INTEGER;
 
 -- Number of the claim, counted over all messages (`totals.last_turn`): the order of claims and consents, without clocks.
 ALTER TABLE messages ADD COLUMN claim_number INTEGER;
