@@ -504,7 +504,7 @@ def test_an_export_through_a_link_keeps_the_link(wamsg2: CommandLine) -> None:
 STATUS_KEYS = {
     "": [
         "status", "problems", "version", "uptime_seconds", "sender", "queue", "webhooks", "watch",
-        "notifications", "deliveries", "campaigns",
+        "backup", "notifications", "deliveries", "campaigns",
     ],
     "sender": ["state", "reason", "rate_limit_seconds", "last_send_at"],
     "queue": ["message_1", "message_2", "sending", "uncertain", "oldest_due_seconds", "eta_seconds"],
@@ -521,6 +521,7 @@ def test_status_without_a_daemon(wamsg2: CommandLine) -> None:
         "sender     held (the daemon is not running), last send -",
         "queue      0 Message 2, 2 Message 1, 0 sending, 0 uncertain; 2 s to go",
         "webhooks   0 received, 0 duplicates, 0 refused, 0 unmatched, 0 found by asking",
+        "backup     last good one -",
         "problem    sending is held: the daemon is not running",
         "spring               running    2 contacts, M1 0 out 2 queued 0 failed, 0 replied, M2 0 out 0 queued",
     ]
