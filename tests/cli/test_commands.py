@@ -511,6 +511,7 @@ STATUS_KEYS = {
     "webhooks": ["received", "duplicates", "refused", "unmatched", "last_received_at", "found_by_catch_up",
                  "unknown_words"],
     "watch": ["device", "webhook", "catch_up"],
+    "backup": ["made_at", "failed_at"],
 }  # fmt: skip
 
 
@@ -521,7 +522,7 @@ def test_status_without_a_daemon(wamsg2: CommandLine) -> None:
         "sender     held (the daemon is not running), last send -",
         "queue      0 Message 2, 2 Message 1, 0 sending, 0 uncertain; 2 s to go",
         "webhooks   0 received, 0 duplicates, 0 refused, 0 unmatched, 0 found by asking",
-        "backup     last good one -",
+        "backup     none was made yet",
         "problem    sending is held: the daemon is not running",
         "spring               running    2 contacts, M1 0 out 2 queued 0 failed, 0 replied, M2 0 out 0 queued",
     ]
@@ -616,7 +617,7 @@ async def test_check_of_what_is_ready(wamsg2: CommandLine) -> None:
         (True, {"wassenger__device": f'"{24 * "a"}"'}, ["device"], "device not found"),
         (True, {"wassenger__api_key": '"another"'}, ["device", "webhook"], "401"),
         (True, {"wassenger__api_key": ""}, ["configuration", "device", "webhook"], "wassenger.api_key: is required"),
-        (True, {"webhook__secrets": "[]"}, ["configuration"], "webhook.secrets: is required"),
+        (True, {"webhook__secrets": "[]"}, ["configuration", "webhook"], "webhook.secrets: is required"),
         (True, {"database__path": '"no/such/wamsg2.db"'}, ["database"], "cannot be made there"),
     ],
 )

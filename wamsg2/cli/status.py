@@ -73,7 +73,8 @@ def _print(report: dict[str, Any]) -> None:
         f"{webhooks['found_by_catch_up']} found by asking"
     )
     if made := report.get("backup"):
-        click.echo(f"backup     last good one {common.local(made['made_at'])}")
+        last_good = f"last good one {common.local(made['made_at'])}" if made["made_at"] else "none was made yet"
+        click.echo(f"backup     {last_good}")
     for problem in report.get("problems", ()):
         click.echo(f"problem    {problem}")
     for notice in report.get("notifications", ()):
