@@ -21,6 +21,7 @@ from wamsg2.clock import Clock
 from wamsg2.wassenger.client import Answer, WassengerClient
 from wamsg2.wassenger.events import SUBSCRIBED_EVENTS
 from wamsg2.wassenger.fields import JsonObject
+from wamsg2.wassenger.unknown_words import UnknownWords
 
 DEVICE = "68fd1067b488de07029f0001"
 WEBHOOK_PATH = "/webhooks/wassenger"
@@ -58,6 +59,7 @@ class Line(WassengerClient):
         crash: Callable[[], None],
     ) -> None:
         self._device = DEVICE
+        self.unknown_words = UnknownWords()
         self._world = world
         self._wassenger = wassenger
         self._clock = clock
