@@ -25,6 +25,7 @@ class Kind(StrEnum):
     HELD = "held"  #: nothing is sent, for longer than a back-off takes
     DEVICE_LOST = "device_lost"  #: the device cannot send
     WEBHOOK_WRONG = "webhook_wrong"  #: the provider does not tell us what we need, and we could not put it right
+    SUSPECTED = "suspected"  #: words that may be an opt-out wait for a person
     UNCERTAIN = "uncertain"  #: messages are in doubt, and only a person can settle them
     DISK_LOW = "disk_low"  #: the database's file system is nearly full
     BACKUP_FAILED = "backup_failed"  #: the last backup was not made
@@ -61,6 +62,7 @@ class Facts:
     device: Finding | None = None
     webhook: Finding | None = None
     webhook_disabled_at: datetime | None = None  #: when it was last found so
+    suspected: int = 0  #: opt-outs that nobody has decided
     doubts: int = 0  #: uncertain messages, once they need a person
     failing: str | None = None  #: why the disk refuses writes
     free_bytes: int | None = None  #: None: nobody knows
@@ -104,6 +106,11 @@ def conditions(facts: Facts, *, unchanged: timedelta, thresholds: Thresholds) ->
     # While the device is lost everything is held for that, which is told already.
     if unchanged >= thresholds.held and not found.get(Kind.DEVICE_LOST):
         found[Kind.HELD] = facts.held
+    found[Kind.SUSPECTED] = (
+        f"{_count(facts.suspected, 'message')} may ask for no more messages: wamsg2 interaction list --suspected"
+        if facts.suspected
+        else None
+    )
     found[Kind.UNCERTAIN] = f"{_count(facts.doubts, 'message')} in doubt for long" if facts.doubts else None
     if facts.free_bytes is not None:
         if facts.free_bytes < thresholds.disk_bytes:

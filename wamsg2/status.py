@@ -17,6 +17,7 @@ _ACTIVE = (CampaignStatus.RUNNING, CampaignStatus.PAUSED)
 _NEWS = timedelta(days=1)
 #: Conditions that are problems by themselves, and what they are about.
 _SHOWN_AS_PROBLEMS = {
+    alerts.Kind.SUSPECTED: "replies",
     alerts.Kind.DISK_LOW: "disk",
     alerts.Kind.BACKUP_FAILED: "backup",
     alerts.Kind.BACKUP_OLD: "backup",
@@ -92,12 +93,14 @@ async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy
     campaigns = await stats.campaigns(store.reader)
     queue = await stats.queue(store.reader, now)
     backups = await stats.backups(store.reader)
+    webhooks = await stats.webhooks(store.reader)
     doubts = sum(c.messages[step][MessageStatus.UNCERTAIN] for c in campaigns for step in Step)
     return alerts.Facts(
         held=facts.held,
         device=facts.device,
         webhook=facts.webhook,
         webhook_disabled_at=facts.webhook_disabled_at,
+        suspected=webhooks.suspected,
         doubts=doubts if _needs_person(queue, now, policy) else 0,
         failing=store.failing,
         free_bytes=store.free_bytes(),
@@ -177,6 +180,8 @@ async def report(
             "duplicates": webhooks.duplicates,
             "refused": facts.webhooks_refused,
             "unmatched": webhooks.unmatched,
+            "suspected": webhooks.suspected,
+            "not_replies": webhooks.not_replies,
             "last_received_at": iso(webhooks.last_received_at),
             "found_by_catch_up": webhooks.caught_up,
             "unknown_words": facts.unknown_words,

@@ -244,6 +244,49 @@ def test_what_cannot_be_assigned(unmatched: CommandLine) -> None:
     assert len(unmatched("interaction", "list", "--unmatched", "--json").json) == 2
 
 
+# --- suspected opt-outs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def suspected(two: CommandLine) -> CommandLine:
+    """Message 1 was sent, and Ana wrote what may be an opt-out."""
+    went_out(two)
+    words = "Stop\u202e, je viens demain"
+    written(two, outcome="opt_out_suspected", contact_id=1, campaign_id=1, message_id=1, text=words)
+    return two
+
+
+def test_a_suspected_opt_out_is_listed_and_counted(suspected: CommandLine) -> None:
+    (listed,) = suspected("interaction", "list", "--suspected", "--json").json
+    assert (listed["id"], listed["outcome"]) == (1, "opt_out_suspected")
+    assert "decide" in suspected("interaction", "list", "--suspected").out
+    assert "je viens" not in suspected("interaction", "list", "--suspected").out
+    assert suspected("status", "--json").json["webhooks"]["suspected"] == 1
+    assert suspected("interaction", "list", "--unmatched", "--json").json == []
+    assert suspected("interaction", "list", "--unmatched", "--suspected", code=2).out == ""
+
+
+def test_decided_as_an_opt_out(suspected: CommandLine) -> None:
+    said = suspected("interaction", "decide", "1", "opt-out").out
+    assert said == "interaction 1 is opt_out: nothing more goes to this contact\n"
+    assert suspected.sql("SELECT opted_out FROM contacts WHERE id = 1") == [(1,)]
+    assert suspected.sql("SELECT 1 FROM messages WHERE step = 2") == []
+    suspected("verify")
+
+
+def test_decided_as_a_reply(suspected: CommandLine) -> None:
+    assert suspected("interaction", "decide", "1", "reply").out.startswith("interaction 1 is message_2_queued")
+    assert suspected.sql("SELECT status FROM messages WHERE step = 2") == [("queued",)]
+    again = suspected("interaction", "decide", "1", "reply", code=1)
+    assert again.err == "wamsg2: interaction 1 is message_2_queued: only a suspected opt-out is to be decided\n"
+    suspected("verify")
+
+
+def test_a_decision_needs_a_person(suspected: CommandLine) -> None:
+    assert "opt-out or reply" in suspected("interaction", "decide", "1", code=1).err
+    assert suspected("interaction", "decide", "7", "reply", code=1).err == "wamsg2: there is no interaction 7\n"
+
+
 # --- verify FILE ---------------------------------------------------------------------------------------------------
 
 

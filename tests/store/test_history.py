@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.healthy import healthy
 from tests.support import KEPT, START, House, ack, house, inbound, receipt
-from wamsg2.model import Absent, Accepted, Deferred, MessageStatus, Uncertain, Unknown
+from wamsg2.model import Absent, Accepted, Deferred, MessageStatus, ReplyOutcome, Uncertain, Unknown
 from wamsg2.store import history, messages
 from wamsg2.work import settling
 
@@ -113,9 +113,9 @@ async def test_the_newest_first_and_no_more_than_asked_for(tmp_path: Path) -> No
             return [m["id"] for m in await history.messages(reader, campaign=campaign, status=status, most=most)]
 
         async def interaction_ids(
-            campaign: str | None = None, *, unmatched: bool = False, most: int = 99
+            campaign: str | None = None, *, outcome: ReplyOutcome | None = None, most: int = 99
         ) -> list[int]:
-            found = await history.interactions(reader, campaign=campaign, unmatched=unmatched, most=most)
+            found = await history.interactions(reader, campaign=campaign, outcome=outcome, most=most)
             return [i["id"] for i in found]
 
         assert await ids() == [*range(13, 0, -1)]
@@ -126,8 +126,8 @@ async def test_the_newest_first_and_no_more_than_asked_for(tmp_path: Path) -> No
         assert await ids(campaign="draft") == []
         assert await interaction_ids() == [*range(12, 0, -1)]
         assert await interaction_ids(most=3) == [12, 11, 10]
-        assert await interaction_ids(unmatched=True) == [4]
-        assert await interaction_ids("spring", unmatched=True) == []
+        assert await interaction_ids(outcome=ReplyOutcome.UNKNOWN_CONTACT) == [4]
+        assert await interaction_ids("spring", outcome=ReplyOutcome.UNKNOWN_CONTACT) == []
         assert await interaction_ids("cancelled") == [11]
 
 
@@ -136,7 +136,7 @@ async def test_no_words_are_shown(tmp_path: Path) -> None:
         reader = home.store.reader
         shown = [await history.message(reader, n) for n in range(1, 14)]
         shown += await history.messages(reader, campaign=None, status=None, most=99)
-        shown += await history.interactions(reader, campaign=None, unmatched=False, most=99)
+        shown += await history.interactions(reader, campaign=None, outcome=None, most=99)
         words = {w for (w,) in await home.rows("SELECT text FROM messages UNION SELECT text FROM interactions") if w}
         assert {"Hello", "More", "who?", "hello"} <= words
         assert not {value for facts in shown if facts for value in facts.values() if isinstance(value, str)} & words

@@ -1,5 +1,6 @@
 """`wamsg2 interaction …`: what people wrote, and whose it is."""
 
+import sys
 from functools import partial
 
 import click
@@ -7,6 +8,7 @@ import click
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.masking import mask_id, mask_phone
+from wamsg2.model import ReplyOutcome, Ruling
 from wamsg2.store import history
 from wamsg2.work import campaigning, replying
 
@@ -17,25 +19,30 @@ def interaction() -> None:
 
 
 @interaction.command("list")
-@click.option("--unmatched", is_flag=True, help="Only what matches no contact.")
-@click.option("--campaign", metavar="NAME", help="Only what belongs to this campaign.")
+@click.option("--unmatched", is_flag=True, help="Show only those that match no contact.")
+@click.option("--suspected", is_flag=True, help="Show only suspected opt-outs, which wait for your decision.")
+@click.option("--campaign", metavar="NAME", help="Show only those of this campaign.")
 @common.limit_option
 @common.reveal_option
 @common.json_option
 @common.asynchronous
-async def list_(
+async def list_(  # noqa: PLR0917 - click passes options by name
     unmatched: bool,  # noqa: FBT001 - click passes options by name
+    suspected: bool,  # noqa: FBT001 - see above
     campaign: str | None,
     limit: int,
     reveal: bool,  # noqa: FBT001 - see above
     as_json: bool,  # noqa: FBT001 - see above
 ) -> None:
     """Show the newest interactions, without their words."""
+    if unmatched and suspected:
+        raise click.UsageError("--unmatched and --suspected exclude each other")
     settings = common.settings()
+    outcome = ReplyOutcome.OPT_OUT_SUSPECTED if suspected else ReplyOutcome.UNKNOWN_CONTACT if unmatched else None
     async with common.open_store(settings, must_exist=True) as store:
         if campaign is not None:
             await store.write(partial(campaigning.find, name=campaign))
-        found = await history.interactions(store.reader, campaign=campaign, unmatched=unmatched, most=limit + 1)
+        found = await history.interactions(store.reader, campaign=campaign, outcome=outcome, most=limit + 1)
     listed = found[:limit]
     if not reveal:
         for each in listed:
@@ -50,6 +57,43 @@ async def list_(
             f"{each['outcome']:<22} {each['phone'] or each['chat_id'] or '-'}"
         )
     common.print_more(len(found), limit)
+    if suspected and listed:
+        click.echo("next: wamsg2 interaction decide ID shows the words of one and asks")
+
+
+@interaction.command()
+@click.argument("interaction_id", metavar="ID", type=common.ROW_ID)
+@click.argument("ruling", metavar="[opt-out|reply]", type=click.Choice(["opt-out", "reply"]), required=False)
+@common.asynchronous
+async def decide(interaction_id: int, ruling: str | None) -> None:
+    """Decide whether a suspected opt-out is one, or a reply. Without a decision, show its words and ask.
+
+    An opt-out is as if the contact had written STOP. A reply earns Message 2, if its window is still open.
+    """
+    settings = common.settings()
+    async with common.open_store(settings, must_exist=True) as store:
+        if ruling is None:
+            if sys.stdin is None or not sys.stdin.isatty():
+                raise common.UnansweredError("nobody is there to answer: name the decision, opt-out or reply")
+            words = await history.words_of(store.reader, interaction_id)
+            click.echo(f"They wrote: {_printable(words or '')}")
+            ruling = click.prompt("What is it", type=click.Choice(["opt-out", "reply"]))
+        now, policy, what = SystemClock().now(), settings.policy(), Ruling(ruling.replace("-", "_"))
+        outcome = await store.write(lambda tx: replying.rule(tx, interaction_id, what, policy=policy, now=now))
+    click.echo(f"interaction {interaction_id} is {outcome}{_MEANING.get(outcome, '')}")
+
+
+#: What a decision comes to, where its name does not tell.
+_MEANING = {
+    ReplyOutcome.OPT_OUT: ": nothing more goes to this contact",
+    ReplyOutcome.MESSAGE_2_QUEUED: ": Message 2 goes out at once",
+    ReplyOutcome.NO_RECENT_MESSAGE_1: ": no window is open for it any more, so Message 2 is not sent",
+}
+
+
+def _printable(words: str) -> str:
+    """Other people's words on a terminal: what would move its cursor, or turn its text around, is shown as `?`."""
+    return "".join(c if c.isprintable() or c == " " else "?" for c in words)
 
 
 @interaction.command()

@@ -70,6 +70,7 @@ def _print(report: dict[str, Any]) -> None:
     click.echo(
         f"webhooks   {webhooks['received']} received, {webhooks['duplicates']} duplicates, "
         f"{webhooks['refused']} refused, {webhooks['unmatched']} unmatched, "
+        f"{webhooks.get('suspected', 0)} suspected opt-outs, "
         f"{webhooks['found_by_catch_up']} found by asking"
     )
     if made := report.get("backup"):

@@ -5,6 +5,7 @@ from typing import Any
 
 import aiosqlite
 
+from wamsg2.model import ReplyOutcome
 from wamsg2.store.times import to_iso
 
 _MESSAGE = """
@@ -84,14 +85,20 @@ async def message(reader: aiosqlite.Connection, message_id: int) -> Facts | None
 
 
 async def interactions(
-    reader: aiosqlite.Connection, *, campaign: str | None, unmatched: bool, most: int
+    reader: aiosqlite.Connection, *, campaign: str | None, outcome: ReplyOutcome | None, most: int
 ) -> list[Facts]:
-    """What people wrote last, in this campaign and of nobody known if told."""
+    """The newest interactions, of this campaign and with this outcome if told."""
     return await _facts(
         reader,
-        f"""{_INTERACTION} WHERE (?1 IS NULL OR g.name = ?1) AND (NOT ?2 OR i.outcome = 'unknown_contact')
+        f"""{_INTERACTION} WHERE (?1 IS NULL OR g.name = ?1) AND (?2 IS NULL OR i.outcome = ?2)
             ORDER BY i.id DESC LIMIT ?3""",
         campaign,
-        unmatched,
+        outcome and outcome.value,
         most,
     )
+
+
+async def words_of(reader: aiosqlite.Connection, interaction_id: int) -> str | None:
+    """What somebody wrote; None where there is no such interaction."""
+    rows = await _facts(reader, "SELECT text FROM interactions WHERE id = ?", interaction_id)
+    return str(rows[0]["text"]) if rows else None

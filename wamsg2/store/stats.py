@@ -54,6 +54,8 @@ class WebhookStats:
     received: int
     duplicates: int
     unmatched: int
+    suspected: int  #: opt-outs that nobody has decided
+    not_replies: int  #: messages that are recorded, and are no reply
     last_received_at: datetime | None
     caught_up: int  #: events found by asking
 
@@ -109,6 +111,8 @@ async def webhooks(reader: aiosqlite.Connection) -> WebhookStats:
         totals["webhooks_received"] + totals["webhooks_duplicates"],
         totals["webhooks_duplicates"],
         totals["unmatched"],
+        totals["suspected"],
+        totals["not_replies"],
         from_ms(totals["last_ms"]),
         totals["caught_up"],
     )
