@@ -492,7 +492,8 @@ async def test_an_import_leaves_them_out(after: House, tmp_path: Path) -> None:
     report = await after.campaigns.import_contacts("autumn", file)
     assert report.added == 1
     assert [(r.row, r.column) for r in report.refused] == [(3, "phone"), (4, "phone"), (5, "phone"), (6, "phone")]
-    assert [r.reason for r in report.refused[1:3]] == ["was forgotten"] * 2
+    refusal = "was forgotten on request (`wamsg2 contact remember` takes that back)"
+    assert [r.reason for r in report.refused[1:3]] == [refusal] * 2
     assert await after.rows("SELECT count(*) FROM contacts") == [(3,)]
 
 

@@ -60,8 +60,8 @@ async def test_an_empty_database(home: House) -> None:
             "message_1": 0, "message_2": 0, "sending": 0, "uncertain": 0, "oldest_due_seconds": 0.0, "eta_seconds": 0,
         },
         "webhooks": {
-            "received": 0, "duplicates": 0, "refused": 0, "unmatched": 0, "last_received_at": None,
-            "found_by_catch_up": 0, "unknown_words": 0,
+            "received": 0, "duplicates": 0, "refused": 0, "unmatched": 0, "suspected": 0, "not_replies": 0,
+            "last_received_at": None, "found_by_catch_up": 0, "unknown_words": 0,
         },
         "watch": {"device": None, "webhook": None, "catch_up": {"last_at": None, "problem": None}},
         "backup": {"made_at": None, "failed_at": None},
@@ -95,8 +95,8 @@ async def test_the_keys_and_figures_of_the_contract(home: House) -> None:
         "message_1": 1, "message_2": 1, "sending": 1, "uncertain": 1, "oldest_due_seconds": 15.0, "eta_seconds": 2,
     }  # fmt: skip
     assert found["webhooks"] == {
-        "received": 4, "duplicates": 1, "refused": 3, "unmatched": 1, "last_received_at": "2026-11-22T10:00:10.000Z",
-        "found_by_catch_up": 0, "unknown_words": 0,
+        "received": 4, "duplicates": 1, "refused": 3, "unmatched": 1, "suspected": 0, "not_replies": 0,
+        "last_received_at": "2026-11-22T10:00:10.000Z", "found_by_catch_up": 0, "unknown_words": 0,
     }  # fmt: skip
     (campaign,) = found["campaigns"]
     nothing = dict.fromkeys(("queued", "sending", "sent", "delivered", "read", "failed", "cancelled", "uncertain"), 0)
