@@ -17,7 +17,7 @@ MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob(
 FLOORS = (
     {"__init__", "model", "characters"},
     {"numbering"},
-    {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell"},
+    {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell", "slips"},
     {"traces", "consent_words"},
     {"store"},
     {"wassenger", "standard_webhook", "contact_file"},
@@ -54,6 +54,7 @@ PURE = {
     "phone",
     "pacing",
     "template",
+    "slips",
     "masking",
     "traces",
     "alerts",

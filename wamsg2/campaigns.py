@@ -18,7 +18,7 @@ from wamsg2.contact_file.refused import RefusedRows
 from wamsg2.model import WamsgError
 from wamsg2.store import campaigns as rows
 from wamsg2.store.database import Store
-from wamsg2.store.writer import Work
+from wamsg2.store.writer import Tx, Work
 from wamsg2.work import campaigning
 from wamsg2.work.campaigning import CampaignError, Joined, Row
 from wamsg2.work.judging import Judge, Refused
@@ -54,6 +54,15 @@ class ImportReport:
     def rows(self) -> int:
         """How many rows there were."""
         return self.rows_in + len(self.refused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What one contact would get."""
+
+    phone: str  #: E.164
+    message_1: str
+    message_2: str | None
 
 
 class _FirstRows:
@@ -164,6 +173,15 @@ class Campaigns:
             in_doubt = f"{report.rows_in} to {report.rows_in + len(chunk)}"
             raise ImportBrokenOffError(f"stopped: {in_doubt} rows are in; {_AGAIN}") from None
 
+    async def texts(self, name: str) -> tuple[str, str | None]:
+        """Message 1 and Message 2 as they were written."""
+        campaign = await self._store.write(partial(campaigning.find, name=name))
+        return campaign.message_1, campaign.message_2
+
+    async def preview(self, name: str) -> Preview | None:
+        """The texts of the first contact who has not opted out; None where there is none."""
+        return await self._store.write(partial(_preview, name=name))
+
     async def launch(self, name: str) -> None:
         """Create a Message 1 for every contact, then set the campaign running."""
         while True:
@@ -194,6 +212,18 @@ class Campaigns:
         done = await self._store.write(work)
         await asyncio.sleep(_PAUSE_SECONDS)
         return done
+
+
+def _preview(tx: Tx, name: str) -> Preview | None:
+    campaign = campaigning.find(tx, name)
+    if (found := rows.first_recipient(tx, campaign.id)) is None:
+        return None
+    number, variables = found
+    return Preview(
+        phone=number,
+        message_1=template.render(campaign.message_1, variables),
+        message_2=None if campaign.message_2 is None else template.render(campaign.message_2, variables),
+    )
 
 
 def _count(

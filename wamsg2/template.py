@@ -47,11 +47,13 @@ def check(text: str) -> None:
     """Whether the text can be a message at all.
 
     Raises:
-        TemplateError: it is empty, or a variable is written wrongly.
+        TemplateError: it is empty, a variable is written wrongly, or it is over the limit whatever the values are.
     """
     if not text.strip():
         raise TemplateError("the text is empty")
     variables(text)
+    if (length := len(_VARIABLE.sub("", text))) > TEXT_LIMIT_CHARACTERS:
+        raise _too_long(length)
 
 
 def render(text: str, values: Mapping[str, str]) -> str:
@@ -75,6 +77,9 @@ def render(text: str, values: Mapping[str, str]) -> str:
     if not rendered.strip():
         raise TemplateError("the text is empty")
     if len(rendered) > TEXT_LIMIT_CHARACTERS:
-        message = f"the text has {len(rendered)} characters, {TEXT_LIMIT_CHARACTERS} at the most"
-        raise TemplateError(message)
+        raise _too_long(len(rendered))
     return rendered
+
+
+def _too_long(length: int) -> TemplateError:
+    return TemplateError(f"the text has {length} characters, {TEXT_LIMIT_CHARACTERS} at the most")

@@ -40,20 +40,25 @@ class Result:
         return json.loads(self.out)
 
 
-def judged(result: Result, expected_code: int, secrets: Sequence[str] = SECRETS) -> Result:
-    """What holds for every command: the exit code says how it ended, and stderr says why in a line."""
+def judged(
+    result: Result, expected_code: int, secrets: Sequence[str] = SECRETS, warnings: Sequence[str] = ()
+) -> Result:
+    """What holds for every command: the exit code says how it ended, and stderr says why, after its warnings."""
     said = f"{result.out}\n{result.err}"
     assert result.code == expected_code, said
     assert "Traceback" not in said
     assert "internal error" not in said
     assert not [secret for secret in secrets if secret in said]
+    lines = result.err.splitlines()
+    assert [line for line in lines if line.startswith("warning: ")] == [f"warning: {each}" for each in warnings]
+    why = lines[len(warnings) :]
     if expected_code == 0:
-        assert result.err == ""
+        assert why == []
     elif expected_code == 1:
-        assert result.err.startswith("wamsg2: ")
-        assert result.err.count("\n") == 1
+        assert len(why) == 1
+        assert why[0].startswith("wamsg2: ")
     else:
-        assert result.err.startswith(("Usage: wamsg2", "Error: "))
+        assert why[0].startswith(("Usage: wamsg2", "Error: "))
         assert result.out == ""
     return result
 
@@ -67,14 +72,27 @@ class CommandLine:
     capsys: pytest.CaptureFixture[str]
 
     def __call__(
-        self, *arguments: str | Path, code: int = 0, types: str = "", stdin: BinaryIO | None = None
+        self,
+        *arguments: str | Path,
+        code: int = 0,
+        types: str = "",
+        stdin: BinaryIO | None = None,
+        warnings: Sequence[str] = (),
     ) -> Result:
-        """Run a command that must end with this code; `types` is what a person answers, `stdin` a pipe."""
+        """Run a command that must end with this code.
+
+        Args:
+            arguments: without the `wamsg2` before them.
+            code: with which it must end.
+            types: what a person answers.
+            stdin: a pipe in the place of a person.
+            warnings: what it must warn of, and of nothing else.
+        """
         self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin) if stdin else io.StringIO(types))
         self.capsys.readouterr()
         ended = cli.run([str(argument) for argument in arguments])
         captured = self.capsys.readouterr()
-        return judged(Result(ended, captured.out, captured.err), code)
+        return judged(Result(ended, captured.out, captured.err), code, warnings=warnings)
 
     @property
     def config(self) -> Path:

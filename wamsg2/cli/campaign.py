@@ -12,10 +12,11 @@ import click
 
 from wamsg2 import phone, template
 from wamsg2 import status as status_report
-from wamsg2.campaigns import ImportReport
-from wamsg2.cli import common
+from wamsg2.campaigns import Campaigns, ImportReport, Preview
+from wamsg2.cli import common, texts
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
+from wamsg2.masking import mask_phone
 from wamsg2.store import export as export_rows
 from wamsg2.store import stats
 from wamsg2.store.database import Store, is_served
@@ -41,14 +42,26 @@ async def _campaign(store: Store, settings: Settings, name: str) -> dict[str, An
 
 @campaign.command()
 @click.argument("name")
-@click.option("--message-1", required=True, metavar="TEXT", help="Goes to every contact; {{column}} is filled in.")
-@click.option("--message-2", metavar="TEXT", help="Goes to whoever replies in time; without it, nothing does.")
+@texts.option(1, "Goes to every contact; {{column}} is filled in.")
+@texts.option(2, "Goes to whoever replies in time; without it, nothing does.")
 @common.asynchronous
-async def create(name: str, message_1: str, message_2: str | None) -> None:
-    """Make a draft."""
+async def create(
+    name: str, message_1: str | None, message_1_file: Path | None, message_2: str | None, message_2_file: Path | None
+) -> None:
+    """Make a draft.
+
+    Say what Message 1 is with --message-1 or --message-1-file. Texts may have several lines.
+    """
+    if message_1_file == message_2_file == Path("-"):
+        raise click.UsageError("standard input holds one text: only one file can be -.")
+    first = texts.chosen(1, message_1, message_1_file)
+    second = texts.chosen(2, message_2, message_2_file)
+    if first is None:
+        raise click.UsageError("--message-1 TEXT or --message-1-file FILE is missing.")
     settings = common.settings()
     async with common.open_store(settings) as store:
-        await common.campaigns_on(store, settings).create(name, message_1, message_2)
+        await common.campaigns_on(store, settings).create(name, first, second)
+    texts.warn(texts.slips_of(first, second))
     click.echo(f"campaign {name!r} created; next: wamsg2 campaign import {shlex.quote(name)} FILE.csv")
 
 
@@ -184,14 +197,38 @@ async def launch(name: str, yes: bool) -> None:  # noqa: FBT001 - click passes o
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
         campaign = await _campaign(store, settings, name)
+        campaigns = common.campaigns_on(store, settings)
         takes = timedelta(seconds=round(campaign["contacts"] * settings.wassenger.rate_limit_seconds))
         will_be_refused = campaign["status"] != "draft" or not campaign["contacts"]
         if not will_be_refused:
+            await _confirm_texts(campaigns, settings, name, yes=yes)
             question = f"Send Message 1 of {name!r} to {common.count(campaign['contacts'], 'contact')}, over {takes}?"
             common.confirm(question, yes=yes)
-        await common.campaigns_on(store, settings).launch(name)
+        await campaigns.launch(name)
     click.echo(f"campaign {name!r} is running: {common.count(campaign['contacts'], 'contact')}, about {takes}")
     _tell_if_nothing_leaves(store)
+
+
+async def _confirm_texts(campaigns: Campaigns, settings: Settings, name: str, *, yes: bool) -> None:
+    """Show the first texts that go out, and ask about what is probably a mistake in them."""
+    if not yes:
+        preview = await campaigns.preview(name)
+        if preview is None:
+            click.echo("every contact has opted out: nothing will be sent")
+        else:
+            _print_preview(preview, settings)
+    slips = texts.slips_of(*await campaigns.texts(name))
+    texts.warn(slips)
+    if slips:
+        common.confirm("Send what is written there, as it is?", yes=yes)
+
+
+def _print_preview(preview: Preview, settings: Settings) -> None:
+    click.echo(f"Message 1 to the first contact, {mask_phone(preview.phone)}:")
+    texts.show(preview.message_1)
+    if preview.message_2 is not None:
+        click.echo(f"Message 2, after a reply within {settings.message_2.reply_window_hours:g} hours:")
+        texts.show(preview.message_2)
 
 
 @campaign.command()
@@ -270,17 +307,20 @@ async def list_(as_json: bool) -> None:  # noqa: FBT001 - click passes options b
 @common.json_option
 @common.asynchronous
 async def show(name: str, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
-    """Show one campaign in figures."""
+    """Show one campaign: its figures and its texts."""
     settings = common.settings()
     async with common.open_store(settings, must_exist=True) as store:
         found = await _campaign(store, settings, name)
+        first, second = await common.campaigns_on(store, settings).texts(name)
     if as_json:
-        common.print_json(found)
+        common.print_json(found | {"texts": {"message_1": first, "message_2": second}})
         return
     click.echo(f"{found['name']}: {found['status']}, {found['contacts']} contacts")
-    for step in ("message_1", "message_2"):
+    for step, text in (("message_1", first), ("message_2", second)):
         counts = ", ".join(f"{n} {status}" for status, n in found[step].items() if n)
         click.echo(f"{step.replace('_', ' ').capitalize()}: {counts or 'none'}")
+        if text is not None:
+            texts.show(text)
     click.echo(
         f"{found['replied']} replied ({found['interactions']} interactions), {found['opted_out']} opted out; "
         f"last window closes {common.local(found['window_closes_at'])}"

@@ -76,6 +76,16 @@ def add_recipient(tx: Tx, campaign_id: int, contact_id: int, variables: Mapping[
     return cursor.rowcount == 1
 
 
+def first_recipient(tx: Tx, campaign_id: int) -> tuple[str, dict[str, str]] | None:
+    """Number (E.164) and variables of the first contact who has not opted out; None where there is none."""
+    row = tx.execute(
+        """SELECT c.phone, r.variables FROM recipients r JOIN contacts c ON c.id = r.contact_id
+           WHERE r.campaign_id = ? AND NOT c.opted_out ORDER BY r.contact_id LIMIT 1""",
+        (campaign_id,),
+    ).fetchone()
+    return None if row is None else (row[0], orjson.loads(row[1]))
+
+
 def add_message_1s(
     tx: Tx,
     campaign: Campaign,
