@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -18,14 +19,19 @@ from wamsg2.cli import common
 
 _STYLES = {"sent": "cyan", "delivered": "blue", "read": "green", "failed": "red", "uncertain": "yellow"}
 _WHY = {
-    "message_2_queued": "replied in time",
-    "message_2_exists": "replied again: has its Message 2",
-    "no_recent_message_1": "replied after the window closed",
-    "waiting_for_message_1": "replied before Message 1 was settled",
-    "opted_out": "wrote after opting out",
+    "message_2_queued": "replied",
+    "message_2_exists": "wrote again",
+    "no_recent_message_1": "replied too late",
+    "waiting_for_message_1": "waits for Message 1",
+    "opted_out": "wrote after STOP",
     "opt_out": "opted out",
     "reaction": "reacted: not a reply",
 }
+#: Every line fits into 80 columns.
+_NEXT = """
+Next, with a Wassenger account: README.md, "Going live".
+Without one: `wamsg2 demo --keep` leaves the page of this campaign to look at,
+and `wamsg2 sandbox` stands in for Wassenger while you try your own texts."""
 
 
 @click.command()
@@ -54,6 +60,7 @@ async def _demo(*, keep: bool) -> int:
                     live.stop()
                     console.print(_people(ended.progress, why=True))
                     console.print(_verdicts(ended))
+                    console.print(_NEXT, highlight=False)
                     if keep:
                         await _wait(console, ended, log_file)
             finally:
@@ -81,18 +88,19 @@ def _plain(console: Console) -> Callable[[story.Progress], None]:
         nonlocal last
         line = _figures(progress)
         if line != last:
-            console.print(f"{progress.elapsed_seconds:5.1f} s  {line}", highlight=False)
+            console.print(f"{progress.elapsed_seconds:4.1f} s  {line}", highlight=False)
             last = line
 
     return show
 
 
 def _figures(progress: story.Progress) -> str:
-    first, second = progress.campaign["message_1"], progress.campaign["message_2"]
+    campaign = progress.campaign
+    first, second = campaign["message_1"], campaign["message_2"]
     return (
-        f"{progress.campaign['status']}: Message 1 {_out(first)} of {progress.campaign['contacts']} out, "
-        f"{progress.campaign['replied']} replied, Message 2 {_out(second)} out, {second['queued']} queued, "
-        f"{first['uncertain'] + second['uncertain']} uncertain, {progress.campaign['opted_out']} opted out"
+        f"{campaign['status']:9}  M1 {_out(first)}/{campaign['contacts']}  M2 {_out(second)}  "
+        f"queued {second['queued']}  replied {campaign['replied']}  opted out {campaign['opted_out']}  "
+        f"in doubt {first['uncertain'] + second['uncertain']}"
     )
 
 
@@ -105,7 +113,7 @@ def _headline(progress: story.Progress) -> Text:
 
 
 def _people(progress: story.Progress, *, why: bool) -> Table:
-    table = Table(title="wamsg2 demo", title_justify="left", pad_edge=False)
+    table = Table(title="wamsg2 demo", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("contact", "does", "Message 1", "Message 2", *(["why"] if why else [])):
         table.add_column(column)
     for person in story.CAST:
@@ -115,7 +123,7 @@ def _people(progress: story.Progress, *, why: bool) -> Table:
         cells += [Text(s, style=_STYLES.get(s, "dim")) for s in (statuses.get(1, "-"), statuses.get(2, "-"))]
         if why:
             outcomes = dict.fromkeys(i["outcome"] for i in stored.get("interactions", ()))
-            cells.append("; ".join(_WHY.get(o, o) for o in outcomes) or "silent: the window closed")
+            cells.append("; ".join(_WHY.get(o, o) for o in outcomes) or "silent to the end")
         table.add_row(*cells)
     return table
 
