@@ -21,7 +21,7 @@ from wamsg2.store import marks, notifications
 from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.wassenger.account import State
 from wamsg2.web import metrics
-from wamsg2.work import notifying
+from wamsg2.work import catching_up, notifying, restoring
 
 ONE, TWO, THREE = "+34600000001", "+34600000002", "+34600000003"
 FACTS = DaemonFacts(12.34, None, 0, None, 0)
@@ -86,6 +86,34 @@ async def test_doubts_count_once_they_need_a_person(home: House) -> None:
     assert (await alert_facts(home)).doubts == 0
     home.clock.advance(1)
     assert (await alert_facts(home)).doubts == 2
+
+
+@pytest.mark.parametrize(("problem", "why"), [(None, "it is long"), ("HTTP 503", "HTTP 503")])
+async def test_messages_out_of_a_backup_do_not_wait_silently(home: House, problem: str | None, why: str) -> None:
+    async def waiting() -> str | None:
+        return (await alert_facts(home, replace(FACTS, catch_up_problem=problem))).restore_waiting
+
+    await home.campaign(ONE)
+    await home.store.write(lambda tx: len(restoring.begin(tx, home.clock.now())))
+    home.clock.advance(601)
+    assert await waiting() is None, "nothing is in doubt"
+    await home.store.write(lambda tx: restoring.doubt(tx, 0, home.clock.now()))
+    assert await waiting() == (
+        f"messages wait until what people wrote since the backup is read ({why}); "
+        "`wamsg2 catch-up --give-up` sends them without it"
+    )
+    await tell(home, Kind.RESTORE_WAITING, await waiting())
+    assert (await report(home))["problems"] == [f"restore: {await waiting()}"]
+    assert await home.store.write(catching_up.give_up)
+    assert await waiting() is None
+
+
+async def test_a_list_after_a_restore_has_its_time(home: House) -> None:
+    await home.campaign(ONE)
+    await home.store.write(lambda tx: len(restoring.begin(tx, home.clock.now())))
+    await home.store.write(lambda tx: restoring.doubt(tx, 0, home.clock.now()))
+    home.clock.advance(600)
+    assert (await alert_facts(home)).restore_waiting is None
 
 
 async def test_completed_campaigns(home: House) -> None:

@@ -38,6 +38,8 @@ UNKNOWN = "unknown"
         pytest.param(Facts(), Kind.UNCERTAIN, None, id="no doubt"),
         pytest.param(Facts(doubts=1), Kind.UNCERTAIN, "1 message in doubt for long", id="a doubt"),
         pytest.param(Facts(doubts=3), Kind.UNCERTAIN, "3 messages in doubt for long", id="doubts"),
+        pytest.param(Facts(), Kind.RESTORE_WAITING, None, id="nothing restored waits"),
+        pytest.param(Facts(restore_waiting="a"), Kind.RESTORE_WAITING, "a", id="restored messages wait"),
         pytest.param(Facts(), Kind.DISK_LOW, UNKNOWN, id="disk not known"),
         pytest.param(Facts(free_bytes=100 * MIB - 1), Kind.DISK_LOW, "99 MiB free", id="disk low"),
         pytest.param(Facts(free_bytes=100 * MIB), Kind.DISK_LOW, UNKNOWN, id="disk hardly better"),

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     WEBHOOK_WRONG = "webhook_wrong"  #: the provider does not tell us what we need, and we could not put it right
     SUSPECTED = "suspected"  #: words that may be an opt-out wait for a person
     UNCERTAIN = "uncertain"  #: messages are in doubt, and only a person can settle them
+    RESTORE_WAITING = "restore_waiting"  #: messages out of a backup wait for the list of inbound messages
     DISK_LOW = "disk_low"  #: the database's file system is nearly full
     BACKUP_FAILED = "backup_failed"  #: the last backup was not made
     BACKUP_OLD = "backup_old"  #: the last good backup was made long ago
@@ -64,6 +65,7 @@ class Facts:
     webhook_disabled_at: datetime | None = None  #: when it was last found so
     suspected: int = 0  #: opt-outs that nobody has decided
     doubts: int = 0  #: uncertain messages, once they need a person
+    restore_waiting: str | None = None  #: why messages out of a backup still wait
     failing: str | None = None  #: why the disk refuses writes
     free_bytes: int | None = None  #: None: nobody knows
     completed: tuple[Completed, ...] = ()
@@ -112,6 +114,7 @@ def conditions(facts: Facts, *, unchanged: timedelta, thresholds: Thresholds) ->
         else None
     )
     found[Kind.UNCERTAIN] = f"{_count(facts.doubts, 'message')} in doubt for long" if facts.doubts else None
+    found[Kind.RESTORE_WAITING] = facts.restore_waiting
     if facts.free_bytes is not None:
         if facts.free_bytes < thresholds.disk_bytes:
             found[Kind.DISK_LOW] = f"{facts.free_bytes // _MIB} MiB free"

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,17 +13,18 @@ from wamsg2 import rules
 from wamsg2.bell import Bell
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
-from wamsg2.model import Absent, Event, EventResult, EventSource, Policy, Unknown
-from wamsg2.store import messages
+from wamsg2.model import Absent, Event, EventResult, EventSource, InboundMessage, Policy, Unknown
+from wamsg2.store import listings, messages
 from wamsg2.store.database import Store
+from wamsg2.store.listings import Listing
 from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
-from wamsg2.wassenger.history import History
+from wamsg2.wassenger.history import History, Page
 from wamsg2.work import catching_up
 
 log = structlog.get_logger()
 
-#: A list that is longer than this is read again from its beginning next time.
-_MOST_PAGES = 1000
+#: Pages of a list in one round. Then receipts are asked for, and the next round goes on with the list.
+_MOST_PAGES = 300
 #: So many questions about single messages in one round, and so many in a row without an answer.
 _MOST_QUESTIONS = 100
 _MOST_UNANSWERED = 3
@@ -33,11 +34,19 @@ _MOST_KNOWN_PAGES = 2
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What a round found that no webhook had told, and why it could not go on, if it could not."""
+    """What a round found that no webhook had told.
+
+    Attributes:
+        messages: number of messages from people.
+        receipts: number of receipts of our messages.
+        problem: why the round ended early, if it did.
+        is_unfinished: the list of messages is longer than the round.
+    """
 
     messages: int = 0
     receipts: int = 0
     problem: str | None = None
+    is_unfinished: bool = False
 
 
 class CatchUp:
@@ -84,8 +93,22 @@ class CatchUp:
     async def run(self) -> None:
         """Catch up for ever."""
         while True:
-            await self.step()
-            await self._bell.wait(self._interval_seconds)
+            done = await self.step()
+            if not done.is_unfinished:
+                await self._bell.wait(self._interval_seconds)
+
+    async def finish(self) -> CaughtUp:
+        """Do rounds until the list is finished; return the sum of what they found, and the last problem."""
+        done = await self.step()
+        while done.is_unfinished:
+            more = await self.step()
+            done = CaughtUp(
+                done.messages + more.messages,
+                done.receipts + more.receipts,
+                more.problem or done.problem,
+                more.is_unfinished,
+            )
+        return done
 
     async def step(self) -> CaughtUp:
         """One round; it never raises for what the provider or the disk do."""
@@ -102,9 +125,9 @@ class CatchUp:
             inbound = reports = CaughtUp(problem=str(error))
         if inbound.problem and thoroughly:
             self._thorough_from = None
-        done = CaughtUp(inbound.messages, reports.receipts, inbound.problem or reports.problem)
+        done = CaughtUp(inbound.messages, reports.receipts, inbound.problem or reports.problem, inbound.is_unfinished)
         self.problem = done.problem
-        if done.problem is None:
+        if done.problem is None and not done.is_unfinished:
             self.last_at = self._clock.now()
         if done.messages or done.receipts or done.problem:
             log.warning("catch_up.done", messages=done.messages, receipts=done.receipts, problem=done.problem)
@@ -113,26 +136,42 @@ class CatchUp:
     # --- what people wrote ---
 
     async def _inbound(self, now: datetime, *, thoroughly: bool) -> CaughtUp:
-        since = await self._store.write(partial(catching_up.list_since, now=now, thoroughly=thoroughly))
-        if since is None:
-            return CaughtUp()
-        found, seen, newest, known_pages = 0, set[str](), list[datetime](), 0
-        for number in range(_MOST_PAGES):
-            page = await self._history.inbound(since, number)
+        unit = partial(catching_up.begin, now=now, thoroughly=thoroughly)
+        listing, is_new = await self._store.write(unit)
+        if thoroughly and not is_new:
+            self._thorough_from = None  # the next list is a thorough one
+        return CaughtUp() if listing is None else await self._read(listing)
+
+    async def _read(self, listing: Listing) -> CaughtUp:
+        """Read the next pages of a list, as many as one round may."""
+        found, seen, known_pages = 0, set[str](), 0
+        for number in _pages(listing):
+            page = await self._history.inbound(listing.since, number)
             if isinstance(page, Unknown):
+                if seen and number == listing.next_page:  # the first page was answered, and this one is not
+                    await self._begin_anew()
                 return CaughtUp(found, problem=f"inbound messages: {page.reason}")
             known_pages = known_pages + 1 if seen.issuperset(page.ids) else 0
             if not page.ids or known_pages == _MOST_KNOWN_PAGES:  # or a provider that gives one page for ever
-                break
+                await self._store.write(partial(catching_up.finish, listing=listing, now=self._clock.now()))
+                return CaughtUp(found)
             seen.update(page.ids)
-            newest += [page.newest_at] if page.newest_at else []
-            found += await self._take(page.events)
+            found += await self._take(self._listed_events(page, listing))
+            if number >= listing.next_page:
+                unit = partial(listings.reached, listing=listing, next_page=number + 1, newest_at=page.newest_at)
+                await self._store.write(unit)
             await asyncio.sleep(self._gap_seconds)
-        else:
-            return CaughtUp(found, problem=f"inbound messages: more than {_MOST_PAGES} pages")
-        newest_at = max(newest, default=None)
-        await self._store.write(partial(catching_up.listed, newest_at=newest_at, now=self._clock.now()))
-        return CaughtUp(found)
+        return CaughtUp(found, is_unfinished=True)
+
+    async def _begin_anew(self) -> None:
+        """Give the list up; the next round begins another that reaches as far back."""
+        await self._store.write(listings.remove)
+        self._thorough_from = None
+
+    def _listed_events(self, page: Page, listing: Listing) -> Sequence[Event]:
+        """The events of a page, without those that have become too old since the list began."""
+        oldest_at = rules.oldest_listed(self._clock.now())
+        return [event for event in page.events if not _is_between(event, listing.since, oldest_at)]
 
     async def _take(self, events: Sequence[Event]) -> int:
         """How many were new."""
@@ -164,3 +203,17 @@ class CatchUp:
                 break
             await asyncio.sleep(self._gap_seconds)
         return CaughtUp(receipts=found, problem=problem)
+
+
+def _pages(listing: Listing) -> Iterator[int]:
+    """The page numbers of a round. The first page is read in each one: it has what came in since the list began."""
+    if listing.next_page:
+        yield 0
+    yield from range(listing.next_page, listing.next_page + _MOST_PAGES)
+
+
+def _is_between(event: Event, since: datetime, until: datetime) -> bool:
+    content = event.content
+    return (
+        isinstance(content, InboundMessage) and content.written_at is not None and since <= content.written_at < until
+    )

@@ -364,6 +364,11 @@ def list_since(newest_listed: datetime, now: datetime, *, thoroughly: bool = Fal
     return max(newest_listed, now - _LIST_AT_MOST + overlap) - overlap
 
 
+def oldest_listed(now: datetime) -> datetime:
+    """The time of the oldest message that is taken in from a list, however long ago the list began."""
+    return now - _LIST_AT_MOST
+
+
 def expire_before(kept: timedelta, now: datetime) -> datetime:
     """Raw events of before then may go: also a message at the end of a list is known, by whatever clock, as come."""
     return now - max(kept, _LIST_AT_MOST + _DAY)

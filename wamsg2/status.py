@@ -13,11 +13,14 @@ from wamsg2.store.database import Store
 #: A doubt this old is one that look-ups do not settle: a person has to.
 _NEEDS_A_PERSON_AFTER = timedelta(minutes=10)
 _ACTIVE = (CampaignStatus.RUNNING, CampaignStatus.PAUSED)
+#: The list of inbound messages is read in this time, unless it is very long or Wassenger does not give it.
+_RESTORE_WAITS = timedelta(minutes=10)
 #: What has happened is shown for so long.
 _NEWS = timedelta(days=1)
 #: Conditions that are problems by themselves, and what they are about.
 _SHOWN_AS_PROBLEMS = {
     alerts.Kind.SUSPECTED: "replies",
+    alerts.Kind.RESTORE_WAITING: "restore",
     alerts.Kind.DISK_LOW: "disk",
     alerts.Kind.BACKUP_FAILED: "backup",
     alerts.Kind.BACKUP_OLD: "backup",
@@ -88,12 +91,23 @@ def _needs_person(queue: stats.QueueStats, now: datetime, policy: Policy) -> boo
     return queue.uncertain_since is not None and now - queue.uncertain_since > patience
 
 
+def _why_restore_waits(facts: DaemonFacts, owed_at: datetime | None, doubts: int, now: datetime) -> str | None:
+    if owed_at is None or not doubts or now - owed_at <= _RESTORE_WAITS:
+        return None
+    why = facts.catch_up_problem or "it is long"
+    return (
+        f"messages wait until what people wrote since the backup is read ({why}); "
+        "`wamsg2 catch-up --give-up` sends them without it"
+    )
+
+
 async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy: Policy) -> alerts.Facts:
     """What the alerts are judged by."""
     campaigns = await stats.campaigns(store.reader)
     queue = await stats.queue(store.reader, now)
     backups = await stats.backups(store.reader)
     webhooks = await stats.webhooks(store.reader)
+    owed_at = await stats.inbound_owed_at(store.reader)
     doubts = sum(c.messages[step][MessageStatus.UNCERTAIN] for c in campaigns for step in Step)
     return alerts.Facts(
         held=facts.held,
@@ -102,6 +116,7 @@ async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy
         webhook_disabled_at=facts.webhook_disabled_at,
         suspected=webhooks.suspected,
         doubts=doubts if _needs_person(queue, now, policy) else 0,
+        restore_waiting=_why_restore_waits(facts, owed_at, doubts, now),
         failing=store.failing,
         free_bytes=store.free_bytes(),
         completed=tuple(

@@ -752,6 +752,19 @@ def test_catch_up_asks_nobody_before_the_first_launch(wamsg2: CommandLine) -> No
     assert wamsg2("catch-up").out == NOTHING_FOUND
 
 
+def test_catch_up_gives_up_what_a_restore_waits_for(wamsg2: CommandLine) -> None:
+    wamsg2.campaign(ANA)
+    assert wamsg2("catch-up", "--give-up", "--yes").out == "nothing waits for the list\n"
+    wamsg2.sql("INSERT INTO marks VALUES ('inbound_owed', ?)", NOW_MS)
+    assert "STOP" in wamsg2("catch-up", "--give-up", code=1).out
+    assert wamsg2("catch-up", "--give-up", "--yes").out == (
+        "restored messages no longer wait: each is sent once Wassenger proves that it was not\n"
+    )
+    wamsg2.sql("INSERT INTO marks VALUES ('inbound_owed', ?)", NOW_MS)
+    assert wamsg2("catch-up", "--give-up", "--yes", "--json").json == {"gave_up": True}
+    assert wamsg2.sql("SELECT * FROM marks WHERE name = 'inbound_owed'") == []
+
+
 def test_catch_up_without_a_key(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
     wamsg2.configure(wassenger__api_key="")

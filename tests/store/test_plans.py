@@ -26,8 +26,9 @@ from wamsg2.model import (
     ReceiptStatus,
     ReplyOutcome,
 )
-from wamsg2.store import campaigns, contacts, events, interactions, marks, messages, stats
+from wamsg2.store import campaigns, contacts, events, interactions, listings, marks, messages, stats
 from wamsg2.store.interactions import Interaction
+from wamsg2.store.listings import Listing
 from wamsg2.store.writer import Tx
 from wamsg2.work import campaigning, catching_up, claiming, consent, restoring, settling
 from wamsg2.work.signals import NO_SIGNALS
@@ -124,6 +125,7 @@ REPLY = Interaction(
     written_at=START,
     received_at=START,
 )
+LISTING = Listing(START, START)
 CAMPAIGN = Campaign(1, "c1", "k", CampaignStatus.DRAFT, "Hi", "More")
 STARTS: dict[str, Any] = {
     "start": (MessageStatus.QUEUED, None),
@@ -174,6 +176,9 @@ HOT: dict[str, Callable[[Tx], object]] = {
     "add event": lambda tx: add_event(tx, EventSource.WEBHOOK),
     "add event found by asking": lambda tx: add_event(tx, EventSource.CATCH_UP),
     "list_since, never listed": lambda tx: catching_up.list_since(tx, START),
+    "begin list": lambda tx: catching_up.begin(tx, START),
+    "page of list read": lambda tx: listings.reached(tx, LISTING, 3, START),
+    "finish list": lambda tx: catching_up.finish(tx, LISTING, START),
     "listed": lambda tx: catching_up.listed(tx, START, START),
     "mark": lambda tx: marks.put(tx, "disk_back", START),
     "opt_out": lambda tx: consent.opt_out(

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import START, commit, memory
 from wamsg2.model import CampaignStatus
-from wamsg2.store import campaigns
+from wamsg2.store import campaigns, listings
 from wamsg2.work import catching_up
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -116,3 +117,83 @@ def test_whatever_our_clock_says_no_message_lies_between_two_lists(minutes: list
         assert from_when < read_to
         listed(connection, provider_now, our_now)
     connection.close()
+
+
+def test_of_two_who_read_a_list_the_one_who_is_further_counts(connection: sqlite3.Connection) -> None:
+    launch(connection, START)
+    mine, is_new = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR))
+    assert mine is not None
+    commit(connection, lambda tx: listings.reached(tx, mine, 1, None))
+    theirs, is_theirs_new = commit(connection, lambda tx: catching_up.begin(tx, START + 2 * HOUR))
+    assert theirs is not None
+    assert (theirs.began_at, is_new, is_theirs_new) == (mine.began_at, True, False)
+    commit(connection, lambda tx: listings.reached(tx, theirs, 4, START))
+    commit(connection, lambda tx: listings.reached(tx, mine, 2, START - MINUTE))
+    commit(connection, lambda tx: listings.reached(tx, mine, 3, None))
+    read, _ = commit(connection, lambda tx: catching_up.begin(tx, START + 3 * HOUR))
+    assert read is not None
+    assert (read.since, read.next_page, read.newest_at) == (mine.since, 4, START)
+
+
+def test_a_list_that_another_has_finished_changes_nothing(connection: sqlite3.Connection) -> None:
+    launch(connection, START)
+    old, _ = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR))
+    assert old is not None
+    commit(connection, lambda tx: listings.reached(tx, old, 8, START))
+    commit(connection, lambda tx: catching_up.finish(tx, old, START + HOUR))
+    new, is_new = commit(connection, lambda tx: catching_up.begin(tx, START + 2 * HOUR))
+    assert new is not None
+    assert is_new
+    commit(connection, lambda tx: listings.reached(tx, new, 1, START))
+    commit(connection, lambda tx: listings.reached(tx, old, 9, START + HOUR))
+    commit(connection, lambda tx: catching_up.finish(tx, old, START + 2 * HOUR))
+    going_on = replace(new, next_page=1, newest_at=START)
+    assert commit(connection, lambda tx: catching_up.begin(tx, START + 3 * HOUR)) == (going_on, False)
+
+
+def test_an_empty_list_writes_nothing(connection: sqlite3.Connection) -> None:
+    """Where nobody writes, a round every few minutes costs no commit."""
+    launch(connection, START)
+    before = connection.total_changes
+    listing, is_new = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR))
+    assert listing is not None
+    assert is_new
+    commit(connection, lambda tx: catching_up.finish(tx, listing, START + HOUR))
+    assert connection.total_changes == before
+
+
+def test_a_list_that_began_too_long_ago_is_replaced(connection: sqlite3.Connection) -> None:
+    launch(connection, START)
+    old, _ = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR))
+    assert old is not None
+    commit(connection, lambda tx: listings.reached(tx, old, 8, START))
+    new, is_new = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR + 7 * DAY))
+    assert new is not None
+    assert (is_new, new.next_page, new.newest_at) == (True, 0, None)
+    commit(connection, lambda tx: listings.reached(tx, new, 2, None))
+    commit(connection, lambda tx: catching_up.finish(tx, new, START + HOUR + 7 * DAY))
+    assert commit(connection, listings.get) is None
+
+
+def test_what_came_in_while_a_list_was_read_is_not_past(connection: sqlite3.Connection) -> None:
+    """The provider may show it on a page that has been read by then."""
+    launch(connection, START)
+    listing, _ = commit(connection, lambda tx: catching_up.begin(tx, START + 5 * HOUR))
+    assert listing is not None
+    commit(connection, lambda tx: listings.reached(tx, listing, 1, START + 8 * HOUR))
+    commit(connection, lambda tx: catching_up.finish(tx, listing, START + 9 * HOUR))
+    assert since(connection, START + 9 * HOUR) == START + 4 * HOUR
+
+
+def test_pages_that_were_read_after_a_backup_are_owed(connection: sqlite3.Connection) -> None:
+    launch(connection, START)
+    listing, _ = commit(connection, lambda tx: catching_up.begin(tx, START + HOUR))
+    assert listing is not None
+    commit(connection, lambda tx: listings.reached(tx, listing, 7, START + HOUR))
+    commit(connection, lambda tx: catching_up.owe(tx, START + 2 * HOUR))
+    assert commit(connection, catching_up.is_owed)
+    owed, is_new = commit(connection, lambda tx: catching_up.begin(tx, START + 3 * HOUR))
+    assert owed is not None
+    assert (is_new, owed.next_page) == (True, 0)
+    commit(connection, lambda tx: catching_up.finish(tx, owed, START + 3 * HOUR))
+    assert not commit(connection, catching_up.is_owed)

@@ -1,5 +1,6 @@
 """A database out of a backup: what may have been sent since is looked up, and replies of that time are answered."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import pytest
 
 from tests.support import START, House, house, inbound, inbound_from_lid, kept_for, receipt
+from wamsg2 import catch_up as catch_up_module
 from wamsg2 import phone, rules
+from wamsg2.catch_up import CatchUp
 from wamsg2.model import (
     Absent,
     Accepted,
     Deferred,
+    Event,
     LookUp,
     MessageStatus,
     Policy,
@@ -23,6 +27,8 @@ from wamsg2.model import (
 )
 from wamsg2.reconciler import Reconciler
 from wamsg2.store import stats
+from wamsg2.wassenger.events import parse
+from wamsg2.wassenger.history import Page
 from wamsg2.work import campaigning, catching_up, restoring, settling
 
 ONE, TWO, THREE, FOUR = "+34600000001", "+34600000002", "+34600000003", "+34600000004"
@@ -338,6 +344,55 @@ async def test_nothing_is_sent_before_what_people_wrote_is_known(home: House) ->
     await home.store.write(lambda tx: catching_up.listed(tx, now, now))
     await look_up(home, seconds=300)
     assert await home.statuses() == [(ONE, 1, "sent"), (TWO, 1, "queued")]
+
+
+async def test_a_list_longer_than_a_round_is_waited_for_and_no_longer(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last page has a STOP: nothing goes to who wrote it, and everything to the others."""
+
+    class Long:
+        async def inbound(self, _since: datetime, page: int) -> Page | Unknown:
+            if page > 20:
+                return Page((), (), None)
+            stop = inbound(TWO, "STOP", at=START, wa_id="A20")
+            events = [parse(json.dumps(stop).encode())] if page == 20 else []
+            return Page([f"A{page}"], events, START)
+
+        async def report(self, _reference: str) -> Event | Absent | Unknown:
+            return Absent()
+
+    monkeypatch.setattr(catch_up_module, "_MOST_PAGES", 5)
+    await home.campaign(ONE, TWO)
+    await restore(home, listed=False)
+    catch_up = CatchUp(
+        store=home.store,
+        history=Long(),
+        inbox=home.inbox,
+        clock=home.clock,
+        policy=home.policy,
+        interval_seconds=300,
+        gap_seconds=0,
+    )
+    for _ in range(4):
+        assert (await catch_up.step()).is_unfinished
+        await look_up(home, seconds=300)
+        assert [status for *_, status in await home.statuses()] == ["uncertain", "uncertain"]
+    assert not (await catch_up.step()).is_unfinished
+    await look_up(home, seconds=300)
+    assert await home.statuses() == [(ONE, 1, "queued"), (TWO, 1, "cancelled")]
+
+
+async def test_without_the_list_a_person_lets_the_messages_go(home: House) -> None:
+    await home.campaign(ONE)
+    await restore(home, listed=False)
+    for _ in range(4):
+        await look_up(home, seconds=300)
+    assert await home.statuses() == [(ONE, 1, "uncertain")]
+    assert await home.store.write(catching_up.give_up)
+    assert not await home.store.write(catching_up.give_up), "nothing waits any more"
+    await look_up(home, seconds=300)
+    assert await home.statuses() == [(ONE, 1, "queued")]
 
 
 @pytest.mark.parametrize("launch", [False, True])

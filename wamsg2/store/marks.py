@@ -7,6 +7,8 @@ from wamsg2.store.writer import Tx
 
 #: When a backup was last made, and when one last failed.
 BACKUP_MADE, BACKUP_FAILED = "backup_made", "backup_failed"
+#: When the database came out of a backup, as long as what people wrote since is not read.
+INBOUND_OWED = "inbound_owed"
 
 
 def get(tx: Tx, name: str) -> datetime | None:

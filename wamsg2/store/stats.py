@@ -135,6 +135,12 @@ async def backups(reader: aiosqlite.Connection) -> BackupStats:
     return BackupStats(made_at, failed_at if failed_at and (made_at is None or failed_at > made_at) else None)
 
 
+async def inbound_owed_at(reader: aiosqlite.Connection) -> datetime | None:
+    """When the database came out of a backup, if what people wrote since is not read yet."""
+    rows = await reader.execute_fetchall("SELECT at FROM marks WHERE name = ?", (marks.INBOUND_OWED,))
+    return next((from_ms(row[0]) for row in rows), None)
+
+
 async def interaction_ids(reader: aiosqlite.Connection) -> set[str]:
     """The WhatsApp ids of all stored interactions."""
     return {str(row[0]) for row in await reader.execute_fetchall("SELECT wa_id FROM interactions")}

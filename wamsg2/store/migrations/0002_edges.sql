@@ -166,3 +166,12 @@ SELECT 'events_removed', i.received_at FROM interactions i
 WHERE i.event_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = i.event_id AND e.received_at = i.received_at)
 ORDER BY i.received_at DESC LIMIT 1;
+
+-- The list of inbound messages that is not read to its end yet; its pages before `next_page` are.
+CREATE TABLE listings (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    since      INTEGER NOT NULL,       -- it has the messages from then on
+    began_at   INTEGER NOT NULL,
+    next_page  INTEGER NOT NULL CHECK (next_page >= 0),
+    newest_at  INTEGER                 -- of the messages on those pages, by the provider's clock
+) STRICT;
