@@ -4,7 +4,7 @@ import asyncio
 import json
 import selectors
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -22,6 +22,7 @@ from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy, Start
 from wamsg2.pacing import FailureRun
 from wamsg2.provider_retention import ProviderRetention
 from wamsg2.sender import Sender
+from wamsg2.store import bodies
 from wamsg2.store.database import Store
 from wamsg2.store.schema import migrate
 from wamsg2.store.writer import InlineWriter, Work, commit_batch
@@ -211,6 +212,11 @@ class House:
         """Whatever a test wants to see."""
         return [tuple(row) for row in await self.store.reader.execute_fetchall(sql, parameters)]
 
+    async def bodies(self) -> list[bytes]:
+        """The body of every raw event, in order of their ids."""
+        rows = await self.rows("SELECT packing, body FROM events ORDER BY id")
+        return [bodies.unpack(packing, stored) for packing, stored in rows]
+
     async def statuses(self) -> list[tuple[str, int, str]]:
         """(phone, step, status) of every message, in order of their ids."""
         return [
@@ -261,6 +267,15 @@ def inbound(
 
 #: A process that has not done its part by then never will: a bound for broken runs, not a measure of speed.
 PROCESS_SECONDS = 60.0
+
+
+# --- what files hold -----------------------------------------------------------------------------------------
+
+
+def readable(files: Iterable[Path]) -> bytes:
+    """The bytes of these files, and of every raw event that is packed in them."""
+    raw = b"".join(file.read_bytes() for file in files)
+    return b"\n".join((raw, *bodies.remains_in(raw)))
 
 
 # --- units of work without an event loop ---------------------------------------------------------------------

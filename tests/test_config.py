@@ -84,7 +84,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "database": {"path": Path("wamsg2.db")},
         "contacts": {"default_country": "", "opt_out_words": ()},
         "retention": {
-            "raw_events_days": 30,
+            "raw_events_days": 7,
             "message_texts_days": 0,
             "interactions_days": 0,
             "finished_campaigns_days": 0,

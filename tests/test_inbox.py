@@ -42,7 +42,8 @@ async def test_when_it_returns_another_connection_sees_everything(home: House) -
 async def test_the_body_is_kept_as_it_came(home: House) -> None:
     raw = body()
     await home.inbox.receive(raw)
-    assert await home.rows("SELECT body, name FROM events") == [(raw, "message:in:new")]
+    assert await home.bodies() == [raw]
+    assert await home.rows("SELECT name, length(body) < ? FROM events", len(raw) / 3) == [("message:in:new", 1)]
 
 
 @pytest.mark.parametrize("raw", [b"", b'"x"', b"null", b"{", b"\xff\xfe", b"1"])
@@ -155,11 +156,10 @@ async def test_every_event_of_a_row_is_stored_and_decided(home: House) -> None:
     sent = inbound(ONE, "yes", at=START, wa_id="A1"), inbound("+34600000009", "STOP", at=START, wa_id="A2")
     assert await home.inbox.receive(row(*sent, 7)) is EventResult.ACCEPTED
     assert await home.outcomes() == ["message_2_queued", "opt_out"]
-    stored = await home.rows("SELECT name, result, body FROM events ORDER BY id")
-    assert [(name, result) for name, result, _ in stored] == [
+    assert await home.rows("SELECT name, result FROM events ORDER BY id") == [
         ("message:in:new", "accepted"), ("message:in:new", "accepted"), ("unknown", "ignored"),
     ]  # fmt: skip
-    assert [json.loads(body) for _, _, body in stored] == [*sent, 7]
+    assert [json.loads(body) for body in await home.bodies()] == [*sent, 7]
 
 
 @pytest.mark.parametrize(

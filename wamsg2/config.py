@@ -305,7 +305,7 @@ class Retention(_Section):
     """For how many days what is kept; 0: for ever."""
 
     #: At least as long as lost webhooks are asked for.
-    raw_events_days: Annotated[_Days, Field(ge=7)] = 30
+    raw_events_days: Annotated[_Days, Field(ge=7)] = 7
     message_texts_days: _Days = 0
     interactions_days: _Days = 0
     finished_campaigns_days: _Days = 0

@@ -37,7 +37,7 @@ class Erased:
     Attributes:
         cancelled: queued messages that will not be sent.
         interactions: things that they wrote.
-        events: raw events that were theirs or named them.
+        events: raw events that were theirs, named them, or cannot be read any more.
         mentions: rows of others that named them.
         words: theirs, to be looked for in the files.
     """
@@ -73,6 +73,7 @@ class _Found:
     traces: Traces
     interactions: list[int] = field(default_factory=list)  #: of nobody known: theirs, by number or chat id
     events: list[int] = field(default_factory=list)
+    unreadable: list[int] = field(default_factory=list)  #: raw events of which nobody can tell whose they are
     receipts: list[int] = field(default_factory=list)
     chat_ids: list[str] = field(default_factory=list)  #: of others, with their number in it
 
@@ -135,7 +136,8 @@ class Privacy:
         if contact_id is not None:
             words |= _words(await erasure.words(reader, contact_id)) - _words(await erasure.campaign_words(reader))
         interactions = await self._empty_interactions(contact_id, found.interactions)
-        for event_ids in _chunks(found.events):
+        emptied = sorted({*found.events, *found.unreadable})
+        for event_ids in _chunks(emptied):
             await self._store.write(partial(erasure.empty_events, event_ids=event_ids))
         for receipt_ids in _chunks(found.receipts):
             await self._store.write(partial(erasure.empty_receipts, receipt_ids=receipt_ids))
@@ -143,7 +145,7 @@ class Privacy:
         for chat_ids in _chunks(found.chat_ids):
             await self._store.write(partial(erasure.delete_chat_ids, gone=chat_ids))
         mentions = await self._blot(found.traces)
-        return Erased(person.cancelled, interactions, len(found.events), mentions, frozenset(words))
+        return Erased(person.cancelled, interactions, len(emptied), mentions, frozenset(words))
 
     async def remember(self, number: str) -> bool | None:
         """See `forgetting.remember`."""
@@ -180,7 +182,9 @@ class Privacy:
                 found.receipts.append(receipt_id)
                 hidden |= people.hidden_ids(Sender(recipient_ids, None))
         async for event_id, body in erasure.bodies(reader):
-            if traces.are_in_body(body):
+            if body is None:
+                found.unreadable.append(event_id)
+            elif traces.are_in_body(body):
                 found.events.append(event_id)
                 hidden |= _hidden_ids_in(body, traces.phone_key)
         return hidden

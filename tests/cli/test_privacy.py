@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ANA, BRUNO, CommandLine
+from tests.support import readable
 from wamsg2 import privacy
 
 TEXT = "nobody's business"
@@ -35,7 +36,7 @@ def line(wamsg2: CommandLine) -> CommandLine:
 
 
 def in_files(line: CommandLine, *words: str) -> set[str]:
-    files = b"".join(file.read_bytes() for file in line.directory.glob("wamsg2.db*"))
+    files = readable(line.directory.glob("wamsg2.db*"))
     return {word for word in words if word.encode() in files}
 
 

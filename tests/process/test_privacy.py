@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.site import ROOT, Site, site
+from tests.support import readable
 from wamsg2.sandbox import Behaviour, Faults, Reply, SandboxSettings, WebhookRules
 from wamsg2.sandbox.server import Sandbox
 
@@ -34,8 +35,7 @@ async def wamsg2(made: Site, *arguments: str | Path, code: int = 0) -> str:
 
 def left(made: Site, *numbers: str) -> set[str]:
     """Whose number, id or words stand in a file of the database, or in the log."""
-    files = [*made.directory.glob("wamsg2.db*"), made.directory / "daemon.log"]
-    everything = b"".join(file.read_bytes() for file in files)
+    everything = readable([*made.directory.glob("wamsg2.db*"), made.directory / "daemon.log"])
     return {n for n in numbers if n[1:].encode() in everything or words_of(n).encode() in everything}
 
 

@@ -1,13 +1,14 @@
 """What deleted rows leave in the files: nothing, as long as every connection overwrites; what is left is found."""
 
 import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from wamsg2.store import database, residue
+from wamsg2.store import bodies, database, residue
 from wamsg2.store.database import DatabaseError, InstanceLock, Store, connect, is_served
 
 SECRET = "XYZZY-plugh"
@@ -123,3 +124,24 @@ def test_whether_a_daemon_runs(path: Path) -> None:
     assert is_served(path)
     lock.release()
     assert not is_served(path)
+
+
+def test_what_is_left_of_packed_bodies_is_found(path: Path) -> None:
+    """Its words stand in no byte of the file as they are."""
+    text = json.dumps({"event": "message:in:new", "data": {"body": f"It is {SECRET} that I want"}}).encode()
+    packing, stored = bodies.pack(text)
+    assert packing == 1
+    assert SECRET.encode() not in stored
+    with closing(connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.executemany(
+            """INSERT INTO events (identity, name, result, source, body, packing, received_at)
+               VALUES (?, 'x', 'accepted', 'webhook', ?, 1, 0)""",
+            ((b"%d" % n, stored) for n in range(100)),
+        )
+        connection.execute("DELETE FROM events WHERE id % 3")
+    assert residue.empty_log(path)
+    assert residue.pages_with(path, [SECRET]) > 0
+    assert residue.pages_with(path, ["nowhere"]) == 0
+    residue.rewrite(path)
+    assert residue.pages_with(path, [SECRET]) == 0

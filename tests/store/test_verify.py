@@ -204,6 +204,13 @@ BROKEN = {
         ["UPDATE events SET received_at = received_at + 1 WHERE id = 4"],
         "P5", "the raw event of an interaction is gone that nothing removed", ["interaction 4 event 4"],
     ),
+    "event cut short": (
+        ["UPDATE events SET body = substr(body, 1, 40) WHERE id = 2"],
+        "P5", "a raw event that cannot be read", ["event 2"],
+    ),
+    "event of a newer version": (
+        ["UPDATE events SET packing = 9 WHERE id = 2"], "P5", "a raw event that cannot be read", ["event 2"],
+    ),
     "interaction gone": (
         ["DELETE FROM interactions WHERE id = 2"], "P5", "an accepted message without an interaction", ["event 2"],
     ),

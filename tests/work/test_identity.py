@@ -124,7 +124,7 @@ async def test_who_was_forgotten_under_another_number(home: House) -> None:
     assert (await opted_out(home))[TWO]
     assert await home.claim(5) == []
     assert LID not in str(await home.rows("SELECT sender_chat, text FROM interactions"))
-    assert LID.encode() not in (await home.rows("SELECT body FROM events ORDER BY id DESC LIMIT 1"))[0][0]
+    assert LID.encode() not in (await home.bodies())[-1]
 
 
 async def test_who_was_forgotten_and_stops_under_a_number_that_nobody_has(home: House) -> None:

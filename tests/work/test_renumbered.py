@@ -75,7 +75,7 @@ async def test_they_stay_forgotten(home: House, number: str) -> None:
     await forgotten_before(home, OLD)
     assert await home.receive(inbound(number, "moonlight", at=START, wa_id="A1")) == "ignored"
     assert await home.rows("SELECT count(*) FROM interactions") == [(0,)]
-    assert await home.rows("SELECT count(*) FROM events WHERE instr(body, 'moonlight')") == [(0,)]
+    assert await home.bodies() == [b"{}"]
     with pytest.raises(WamsgError, match="was forgotten"):
         await home.store.write(lambda tx: consent.opt_out_number(tx, NEW, phone.key(number), home.clock.now()))
     await home.campaigns.create("spring", "Hello", None)

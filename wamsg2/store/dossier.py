@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from wamsg2.store.bodies import DamagedBodyError, unpack
 from wamsg2.store.database import Reader
 from wamsg2.store.times import to_iso
 
@@ -86,11 +87,18 @@ async def interaction(reader: Reader, interaction_id: int) -> list[Facts]:
 
 
 async def event(reader: Reader, event_id: int) -> list[Facts]:
-    """One raw event, in a list, with what it said as ``body``: JSON values."""
+    """One raw event, in a list, with what it said as ``body``: JSON values, and None where it cannot be read."""
     found = await _rows(
-        reader, "SELECT id, name, result, source, received_at, body FROM events WHERE id = ?", event_id
+        reader, "SELECT id, name, result, source, received_at, packing, body FROM events WHERE id = ?", event_id
     )
-    return [each | {"body": json.loads(each["body"].decode("utf-8-sig"))} for each in found]
+    return [each | {"body": _said(each.pop("packing"), each["body"])} for each in found]
+
+
+def _said(packing: int, stored: bytes) -> object:
+    try:
+        return json.loads(unpack(packing, stored).decode("utf-8-sig"))
+    except (DamagedBodyError, ValueError):
+        return None
 
 
 async def receipt(reader: Reader, receipt_id: int) -> list[Facts]:

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from wamsg2.store.bodies import PLAIN, DamagedBodyError, unpack
 from wamsg2.store.database import Reader
 from wamsg2.store.times import to_ms
 from wamsg2.store.writer import Tx
 
 #: What is left of a raw event that was erased.
 EMPTY_BODY = b"{}"
-#: So many rows are read at once: raw events of some KB each, and short ones.
+#: So many rows are read at once: raw events, and short ones.
 _BODIES, _ROWS = 250, 2000
 
 
@@ -38,18 +39,25 @@ PLACES = (
 # --- looking -----------------------------------------------------------------------------------------------------
 
 
-async def bodies(reader: Reader) -> AsyncGenerator[tuple[int, bytes]]:
-    """Id and body of every raw event that has one."""
+async def bodies(reader: Reader) -> AsyncGenerator[tuple[int, bytes | None]]:
+    """Id and body of every raw event that has one; None where it cannot be read any more."""
     last = 0
     while True:
         rows = await reader.execute_fetchall(
-            "SELECT id, body FROM events WHERE id > ? ORDER BY id LIMIT ?", (last, _BODIES)
+            "SELECT id, packing, body FROM events WHERE id > ? ORDER BY id LIMIT ?", (last, _BODIES)
         )
-        for last, body in rows:
-            if body != EMPTY_BODY:
-                yield last, body
+        for last, packing, stored in rows:
+            if stored != EMPTY_BODY:
+                yield last, _unpacked(packing, stored)
         if not rows:
             return
+
+
+def _unpacked(packing: int, stored: bytes) -> bytes | None:
+    try:
+        return unpack(packing, stored)
+    except DamagedBodyError:
+        return None
 
 
 async def texts(reader: Reader, place: Place) -> AsyncGenerator[tuple[tuple[int, ...], tuple[str | None, ...]]]:
@@ -196,14 +204,17 @@ def mark(tx: Tx, contact_id: int, now: datetime) -> None:
 
 def empty_events(tx: Tx, event_ids: Iterable[int]) -> None:
     """Nothing is left of these raw events but that they came: the same one is still recognised."""
-    tx.executemany("UPDATE events SET body = ? WHERE id = ?", ((EMPTY_BODY, event_id) for event_id in event_ids))
+    tx.executemany(
+        "UPDATE events SET body = ?, packing = ? WHERE id = ?",
+        ((EMPTY_BODY, PLAIN, event_id) for event_id in event_ids),
+    )
 
 
 def empty_interactions(tx: Tx, interaction_ids: Sequence[int]) -> None:
     """Nothing is left of these interactions, and of their raw events, but what they were and led to."""
     tx.executemany(
-        f"""UPDATE events SET body = x'{EMPTY_BODY.hex()}' FROM interactions i
-            WHERE i.id = ? AND events.id = i.event_id AND events.received_at = i.received_at""",  # noqa: S608 - a constant
+        f"""UPDATE events SET body = x'{EMPTY_BODY.hex()}', packing = {PLAIN} FROM interactions i
+            WHERE i.id = ? AND events.id = i.event_id AND events.received_at = i.received_at""",  # noqa: S608 - constants
         ((interaction_id,) for interaction_id in interaction_ids),
     )
     empty_words(tx, interaction_ids)

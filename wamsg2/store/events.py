@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from wamsg2.model import EventResult, EventSource, Receipt, ReceiptStatus, Sender
+from wamsg2.store import bodies
 from wamsg2.store.times import from_ms, to_ms
 from wamsg2.store.writer import Tx
 
@@ -20,10 +21,11 @@ def add(
     received_at: datetime,
 ) -> int | None:
     """Store an event; its id, or None where one that says the same is stored already."""
+    packing, packed = bodies.pack(body)
     row = tx.execute(
-        """INSERT INTO events (identity, name, result, source, body, received_at) VALUES (?, ?, ?, ?, ?, ?)
-           ON CONFLICT (identity) DO NOTHING RETURNING id""",
-        (identity, name, result.value, source.value, body, to_ms(received_at)),
+        """INSERT INTO events (identity, name, result, source, body, packing, received_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (identity) DO NOTHING RETURNING id""",
+        (identity, name, result.value, source.value, packed, packing, to_ms(received_at)),
     ).fetchone()
     if row is not None:
         return int(row[0])

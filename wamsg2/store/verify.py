@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import aiosqlite
 
 from wamsg2.masking import mask_id
-from wamsg2.store import blueprint
+from wamsg2.store import blueprint, bodies
 from wamsg2.store.blueprint import Blueprint
 from wamsg2.store.times import to_ms
 
@@ -225,6 +225,9 @@ _CHECKS: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 
+_UNREADABLE = "SELECT 'event ' || id FROM events WHERE NOT is_readable(packing, body)"
+
+
 def parameters(
     *, window: timedelta, tolerance: timedelta, now: datetime, inbound_events: Collection[str]
 ) -> Mapping[str, object]:
@@ -263,6 +266,8 @@ async def violations(
         found += _violation("database", "the schema is not as it was made", await _differences(reader, expected))
         found += await _look(reader, "database", "a row that the schema forbids", expected.checks)
         found += await _look(reader, "database", "a row points to one that is not there", expected.references)
+        await reader.create_function("is_readable", 2, bodies.is_readable, deterministic=True)
+        found += await _look(reader, "P5", "a raw event that cannot be read", [_UNREADABLE])
         for promise, what, query in _CHECKS:
             found += await _look(reader, promise, what, [query], values)
     finally:

@@ -33,6 +33,9 @@ CREATE INDEX waiting_receipts_candidate ON waiting_receipts (candidate) WHERE ca
 ALTER TABLE waiting_receipts ADD COLUMN sent_at INTEGER;
 ALTER TABLE waiting_receipts ADD COLUMN is_revoked INTEGER NOT NULL DEFAULT 0 CHECK (is_revoked IN (0, 1));
 
+-- How the body is packed: 0 as it came, otherwise with the dictionary of that number.
+ALTER TABLE events ADD COLUMN packing INTEGER NOT NULL DEFAULT 0 CHECK (packing >= 0);
+
 -- Every word of consent that counted, in the order of its commits.
 CREATE TABLE consents (
     id             INTEGER PRIMARY KEY,
