@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from tests.support import House, Simulation, house, inbound, memory, receipt, run_virtually
 from wamsg2.model import Accepted, Claim, Deferred, Held, Outcome, Policy, Rejected, Step, Uncertain
-from wamsg2.pacing import FailureRun
+from wamsg2.pacing import FailureRun, TokenBucket
 from wamsg2.sender import LEAD_SECONDS
 from wamsg2.store import verify
 from wamsg2.store.database import Store
@@ -96,16 +96,45 @@ async def test_the_next_step_waits_for_the_limit(home: House) -> None:
     assert len(home.client.sent) == 1
 
 
-async def test_a_request_that_starts_late_keeps_the_next_one_away(home: House) -> None:
-    """The loop was busy between the token and the request: the limit counts from the request."""
+def stall(home: House, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Whenever the sender has taken a token, the process stands still before it goes on."""
+    bucket = home.sender._bucket
+
+    def take(now_seconds: float) -> None:
+        TokenBucket.take(bucket, now_seconds)
+        home.clock.advance(seconds)
+
+    monkeypatch.setattr(bucket, "take", take)
+
+
+async def test_a_request_that_starts_late_keeps_the_next_one_away(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit counts from the request, not from the token."""
     await home.campaign(ONE, TWO)
+    stall(home, monkeypatch, 0.5)
     home.clock.advance(1)
-    await home.sender.step()
-    home.clock.advance(0.5)
-    await home.sender.settle_all()
+    await step(home)
     home.clock.advance(0.9)
     assert await step(home) == pytest.approx(0.1 - LEAD_SECONDS)
     assert len(home.client.sent) == 1
+
+
+async def test_requests_of_one_step_keep_their_distance_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house(tmp_path, rate_limit_seconds=0.01) as home:
+        await home.campaign(ONE, TWO, "+34600000003")
+        stall(home, monkeypatch, 0.02)
+
+        async def sleep(seconds: float) -> None:
+            home.clock.advance(seconds)
+            await yield_once(0)
+
+        yield_once = asyncio.sleep
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        home.clock.advance(1)
+        await step(home)
+        assert len(home.client.sent) == 3
+        assert await home.rows("SELECT min(gap_ms) FROM messages WHERE id > 1") == [(30,)]
 
 
 async def test_the_next_step_waits_for_what_falls_due(home: House) -> None:
@@ -218,10 +247,13 @@ async def test_a_client_that_breaks_leaves_a_doubt(home: House) -> None:
 
 async def test_a_stop_between_claim_and_request_withdraws_it(home: House) -> None:
     await home.campaign(ONE)
-    home.clock.advance(1)
-    await home.sender.step()  # claimed; its request starts with the next turn of the loop
+    home.clock.advance(1 - LEAD_SECONDS / 2)
+    stepping = asyncio.get_running_loop().create_task(step(home))
+    while await home.statuses() != [(ONE, 1, "sending")]:
+        pass
     await home.receive(inbound(ONE, "STOP", at=home.clock.now(), wa_id="A1"))
-    await home.sender.settle_all()
+    home.clock.advance(1)
+    await stepping
     assert home.client.sent == []
     assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
 

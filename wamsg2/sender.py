@@ -208,6 +208,8 @@ class Sender:
         task = asyncio.get_running_loop().create_task(self._send(claim), name=f"send-{claim.message_id}")
         self._in_flight.add(task)
         task.add_done_callback(self._finished)
+        if self._limit:
+            await asyncio.sleep(0)  # it starts now: the next one keeps its distance from there
 
     def _until_turn(self, due_at_seconds: float) -> float:
         # Asked again and again: the send before this one may start late.
