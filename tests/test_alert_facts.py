@@ -37,8 +37,8 @@ async def alert_facts(home: House, facts: DaemonFacts = FACTS) -> Facts:
     return await status.alert_facts(home.store, facts, now=home.clock.now(), policy=home.policy)
 
 
-async def report(home: House) -> dict[str, Any]:
-    return await status.report(home.store, FACTS, now=home.clock.now(), policy=home.policy, rate_limit_seconds=1.0)
+async def report(home: House, facts: DaemonFacts = FACTS) -> dict[str, Any]:
+    return await status.report(home.store, facts, now=home.clock.now(), policy=home.policy, rate_limit_seconds=1.0)
 
 
 async def tell(home: House, kind: Kind, detail: str | None, *occurrences: Occurrence) -> None:
@@ -76,6 +76,24 @@ async def test_what_only_the_daemon_knows(home: House) -> None:
     assert (facts.held, facts.device, facts.webhook, facts.webhook_disabled_at) == (
         "HTTP 402", finding, finding, START,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Kind.WEBHOOK_REFUSED, Kind.WEBHOOKS_LOST])
+async def test_webhooks_that_do_not_come_are_a_problem(home: House, kind: Kind) -> None:
+    wrong = Finding(ok=False, detail="none was accepted", checked_at=START)
+    is_refused = kind is Kind.WEBHOOK_REFUSED
+    given = replace(FACTS, webhook_refused=wrong if is_refused else None, webhooks_lost=None if is_refused else wrong)
+    facts = await alert_facts(home, given)
+    assert (facts.webhook_refused, facts.webhooks_lost) == ((wrong, None) if is_refused else (None, wrong))
+    found = await report(home, given)
+    assert (found["status"], found["problems"]) == ("degraded", ["webhook: none was accepted"])
+    await tell(home, kind, "told before")
+    assert (await report(home, given))["problems"] == ["webhook: none was accepted"], "once"
+    assert (await report(home))["problems"] == ["webhook: told before"], "after a restart nothing is known yet"
+    well = Finding(ok=True, detail="well", checked_at=START)
+    assert (await report(home, replace(FACTS, webhook_refused=well, webhooks_lost=well)))["problems"] == []
+    await tell(home, kind, None)
+    assert (await report(home))["problems"] == []
 
 
 async def test_doubts_count_once_they_need_a_person(home: House) -> None:

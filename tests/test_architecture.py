@@ -18,7 +18,7 @@ FLOORS = (
     {"__init__", "model", "characters"},
     {"numbering"},
     {"rules", "phone", "pacing", "clock", "template", "masking", "alerts", "notify", "bell", "slips"},
-    {"traces", "consent_words"},
+    {"traces", "consent_words", "arrivals"},
     {"store"},
     {"wassenger", "standard_webhook", "contact_file"},
     {"work"},

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from tests.support import START, House, Simulation, ack, house, inbound, memory, receipt, run_virtually
 from wamsg2 import catch_up as catch_up_module
+from wamsg2.arrivals import Arrivals
 from wamsg2.catch_up import CatchUp, CaughtUp
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
@@ -103,6 +104,7 @@ def over(
     *,
     interval: float = 300,
     gap: float = 0,
+    arrivals: Arrivals | None = None,
 ) -> CatchUp:
     return CatchUp(
         store=store,
@@ -110,6 +112,7 @@ def over(
         inbox=inbox,
         clock=clock,
         policy=policy,
+        arrivals=arrivals or Arrivals(clock),
         interval_seconds=interval,
         gap_seconds=gap,
     )
@@ -835,6 +838,60 @@ async def test_a_receipt_that_comes_while_we_ask_stands(sent: House, provider: M
     assert await sent.rows("SELECT status, look_up_at FROM messages") == [("read", None)]
 
 
+# --- what a webhook should have brought ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written_seconds", "is_lost"),
+    [(-1, False), (0, True), (480, True), (481, False)],
+    ids=["before the start", "at the start", "two minutes ago", "just now"],
+)
+async def test_a_message_that_a_webhook_should_have_brought(
+    sent: House, provider: Memory, *, written_seconds: int, is_lost: bool
+) -> None:
+    arrivals = Arrivals(sent.clock)
+    catch_up = over(sent.store, provider, sent.inbox, sent.clock, sent.policy, arrivals=arrivals)
+    provider.wrote(ONE, at=sent.clock.now().replace(microsecond=0) + timedelta(seconds=written_seconds), wa_id="A1")
+    sent.clock.advance(600)
+    assert (await catch_up.step()).messages == 1
+    assert (arrivals.lost is not None) == is_lost
+
+
+async def test_what_webhooks_brought_is_not_lost(sent: House, provider: Memory) -> None:
+    arrivals = Arrivals(sent.clock)
+    await sent.receive(provider.wrote(ONE, at=sent.clock.now(), wa_id="A1"))
+    sent.clock.advance(600)
+    await over(sent.store, provider, sent.inbox, sent.clock, sent.policy, arrivals=arrivals).step()
+    assert arrivals.lost is None
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_receipt_of_a_message_of_which_no_webhook_told(
+    home: House, provider: Memory, *, is_told: bool
+) -> None:
+    """Some plans have no webhooks for receipts, and all have one for what is sent."""
+    arrivals = Arrivals(home.clock)
+    await home.campaign(ONE)
+    await home.send_one()
+    if is_told:
+        arrivals.accept()
+    provider.tell("delivered", await reference_of(home), at=home.clock.now())
+    home.clock.advance(3600)
+    catch_up = over(home.store, provider, home.inbox, home.clock, home.policy, arrivals=arrivals)
+    assert (await catch_up.step()).receipts == 1
+    assert (arrivals.lost is not None) == (not is_told)
+
+
+async def test_what_is_asked_for_because_webhooks_failed_is_expected(sent: House, provider: Memory) -> None:
+    arrivals = Arrivals(sent.clock)
+    catch_up = over(sent.store, provider, sent.inbox, sent.clock, sent.policy, arrivals=arrivals)
+    provider.wrote(ONE, at=sent.clock.now(), wa_id="A1")
+    sent.clock.advance(600)
+    catch_up.ask()
+    assert (await catch_up.step()).messages == 1
+    assert arrivals.lost is None
+
+
 # --- the disk ------------------------------------------------------------------------------------------------
 
 
@@ -889,7 +946,13 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def rounds(
-    connection: sqlite3.Connection, provider: Memory, seconds: float, *, ask_at: float = 0, **options: float
+    connection: sqlite3.Connection,
+    provider: Memory,
+    seconds: float,
+    *,
+    ask_at: float = 0,
+    interval: float = 300,
+    gap: float = 0,
 ) -> list[float]:
     """When lists were begun in so many seconds, counted from the start."""
 
@@ -897,7 +960,8 @@ def rounds(
         simulation = Simulation(connection)
         await simulation.campaign("spring", 1)
         loop = asyncio.get_running_loop()
-        made = over(simulation.store, provider, simulation.inbox, simulation.clock, simulation.policy, **options)
+        store, inbox, clock = simulation.store, simulation.inbox, simulation.clock
+        made = over(store, provider, inbox, clock, simulation.policy, interval=interval, gap=gap)
         began = loop.time()
         if ask_at:
             loop.call_later(ask_at, made.ask)

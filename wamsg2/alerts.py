@@ -25,6 +25,8 @@ class Kind(StrEnum):
     HELD = "held"  #: nothing is sent, for longer than a back-off takes
     DEVICE_LOST = "device_lost"  #: the device cannot send
     WEBHOOK_WRONG = "webhook_wrong"  #: the provider does not tell us what we need, and we could not put it right
+    WEBHOOK_REFUSED = "webhook_refused"  #: requests are refused for secret or signature, and none is accepted
+    WEBHOOKS_LOST = "webhooks_lost"  #: catch-up finds what webhooks should have brought
     SUSPECTED = "suspected"  #: words that may be an opt-out wait for a person
     UNCERTAIN = "uncertain"  #: messages are in doubt, and only a person can settle them
     RESTORE_WAITING = "restore_waiting"  #: messages out of a backup wait for the list of inbound messages
@@ -62,6 +64,8 @@ class Facts:
     held: str | None = None  #: why nothing is sent
     device: Finding | None = None
     webhook: Finding | None = None
+    webhook_refused: Finding | None = None
+    webhooks_lost: Finding | None = None
     webhook_disabled_at: datetime | None = None  #: when it was last found so
     suspected: int = 0  #: opt-outs that nobody has decided
     doubts: int = 0  #: uncertain messages, once they need a person
@@ -102,9 +106,17 @@ def conditions(facts: Facts, *, unchanged: timedelta, thresholds: Thresholds) ->
         thresholds: what is worth telling.
     """
     found: dict[Kind, str | None] = {}
-    for kind, finding in ((Kind.DEVICE_LOST, facts.device), (Kind.WEBHOOK_WRONG, facts.webhook)):
+    for kind, finding in (
+        (Kind.DEVICE_LOST, facts.device),
+        (Kind.WEBHOOK_WRONG, facts.webhook),
+        (Kind.WEBHOOK_REFUSED, facts.webhook_refused),
+        (Kind.WEBHOOKS_LOST, facts.webhooks_lost),
+    ):
         if finding is not None and finding.ok is not None:
             found[kind] = None if finding.ok else finding.detail
+    # Why they are lost is told already.
+    if found.get(Kind.WEBHOOK_WRONG) or found.get(Kind.WEBHOOK_REFUSED):
+        found.pop(Kind.WEBHOOKS_LOST, None)
     # While the device is lost everything is held for that, which is told already.
     if unchanged >= thresholds.held and not found.get(Kind.DEVICE_LOST):
         found[Kind.HELD] = facts.held

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from wamsg2 import __version__, alerts, status
+from wamsg2.arrivals import Arrivals
 from wamsg2.bell import Bell
 from wamsg2.catch_up import CatchUp
 from wamsg2.clock import Clock, ForwardClock, SystemClock
@@ -102,7 +103,9 @@ def _gap_seconds(settings: Settings) -> float:
     return min(settings.wassenger.rate_limit_seconds, 1.0)
 
 
-def catch_up_of(settings: Settings, *, store: Store, client: WassengerClient, inbox: Inbox, clock: Clock) -> CatchUp:
+def catch_up_of(
+    settings: Settings, *, store: Store, client: WassengerClient, inbox: Inbox, clock: Clock, arrivals: Arrivals
+) -> CatchUp:
     """The search for lost webhooks, as configured."""
     return CatchUp(
         store=store,
@@ -110,6 +113,7 @@ def catch_up_of(settings: Settings, *, store: Store, client: WassengerClient, in
         inbox=inbox,
         clock=clock,
         policy=settings.policy(),
+        arrivals=arrivals,
         interval_seconds=settings.watch.catch_up_seconds,
         gap_seconds=_gap_seconds(settings),
     )
@@ -201,7 +205,7 @@ async def run(
             most_in_flight=_most_in_flight(settings),
             failures=FailureRun(settings.watch.hold_after_failures, settings.watch.hold_failure_share),
         )
-        device_changed = Bell()
+        device_changed, arrivals = Bell(), Arrivals(clock)
         inbox = Inbox(
             store=store,
             clock=clock,
@@ -221,7 +225,7 @@ async def run(
             retention=retention_seen,
             signals=sender,
         )
-        catch_up = catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock)
+        catch_up = catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock, arrivals=arrivals)
         provider_watch = ProviderWatch(
             account=account_of(settings, client),
             clock=clock,
@@ -233,7 +237,7 @@ async def run(
             webhook_seconds=settings.watch.webhook_seconds,
         )
         webhooks = WebhookListener(
-            path=settings.webhook.path, inbox=inbox, secrets=_secrets_of(settings), clock=clock
+            path=settings.webhook.path, inbox=inbox, secrets=_secrets_of(settings), clock=clock, arrivals=arrivals
         )
 
         def alive() -> None:
@@ -255,6 +259,8 @@ async def run(
                 webhook_disabled_at=provider_watch.webhook_disabled_at,
                 caught_up_at=catch_up.last_at,
                 catch_up_problem=catch_up.problem,
+                webhook_refused=arrivals.refused,
+                webhooks_lost=arrivals.lost,
             )
 
         async def report() -> dict[str, Any]:

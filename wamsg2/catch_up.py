@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from wamsg2 import rules
+from wamsg2.arrivals import Arrivals
 from wamsg2.bell import Bell
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
@@ -58,6 +59,7 @@ class CatchUp:
         inbox: takes in what is found, as if its webhook had come.
         clock: for what is due.
         policy: how long a message without a receipt is asked about.
+        arrivals: told what is found, to judge whether a webhook should have brought it.
         interval_seconds: between two rounds; 0: only at the start and when asked.
         gap_seconds: between two questions.
     """
@@ -70,6 +72,7 @@ class CatchUp:
         inbox: Inbox,
         clock: Clock,
         policy: Policy,
+        arrivals: Arrivals,
         interval_seconds: float,
         gap_seconds: float,
     ) -> None:
@@ -78,6 +81,7 @@ class CatchUp:
         self._inbox = inbox
         self._clock = clock
         self._policy = policy
+        self._arrivals = arrivals
         self._interval_seconds = interval_seconds or math.inf
         self._gap_seconds = gap_seconds
         self._bell = Bell()
@@ -86,7 +90,8 @@ class CatchUp:
         self.problem: str | None = None  #: why the last one did not
 
     def ask(self) -> None:
-        """Start a thorough round soon."""
+        """Start a thorough round soon: events may have been lost."""
+        self._arrivals.excuse()
         self._thorough_from = None
         self._bell.ring()
 
@@ -123,11 +128,14 @@ class CatchUp:
             raise
         except StoreUnavailableError as error:
             inbound = reports = CaughtUp(problem=str(error))
+            self._arrivals.excuse()  # webhooks were refused too
         if inbound.problem and thoroughly:
             self._thorough_from = None
         done = CaughtUp(inbound.messages, reports.receipts, inbound.problem or reports.problem, inbound.is_unfinished)
         self.problem = done.problem
-        if done.problem is None and not done.is_unfinished:
+        is_complete = done.problem is None and not done.is_unfinished
+        self._arrivals.end_round(is_complete=is_complete)
+        if is_complete:
             self.last_at = self._clock.now()
         if done.messages or done.receipts or done.problem:
             log.warning("catch_up.done", messages=done.messages, receipts=done.receipts, problem=done.problem)
@@ -156,7 +164,7 @@ class CatchUp:
                 await self._store.write(partial(catching_up.finish, listing=listing, now=self._clock.now()))
                 return CaughtUp(found)
             seen.update(page.ids)
-            found += await self._take(self._listed_events(page, listing))
+            found += await self._take_messages(self._listed_events(page, listing))
             if number >= listing.next_page:
                 unit = partial(listings.reached, listing=listing, next_page=number + 1, newest_at=page.newest_at)
                 await self._store.write(unit)
@@ -173,10 +181,16 @@ class CatchUp:
         oldest_at = rules.oldest_listed(self._clock.now())
         return [event for event in page.events if not _is_between(event, listing.since, oldest_at)]
 
-    async def _take(self, events: Sequence[Event]) -> int:
-        """How many were new."""
-        results = [await self._inbox.take(event, EventSource.CATCH_UP) for event in events]
-        return results.count(EventResult.ACCEPTED)
+    async def _take_messages(self, events: Sequence[Event]) -> int:
+        """Take in messages; return how many were new."""
+        new = [event for event in events if await self._is_new(event)]
+        for event in new:
+            if isinstance(event.content, InboundMessage):
+                self._arrivals.found_message(event.content.written_at)
+        return len(new)
+
+    async def _is_new(self, event: Event) -> bool:
+        return await self._inbox.take(event, EventSource.CATCH_UP) is EventResult.ACCEPTED
 
     # --- how far our messages got ---
 
@@ -191,7 +205,9 @@ class CatchUp:
                 case Absent():
                     log.warning("message.missing", message_id=silent.message_id)
                 case Event():
-                    found += await self._take([report])
+                    if await self._is_new(report):
+                        found += 1
+                        self._arrivals.found_receipt(silent.sent_at)
             # Put off without an answer too: one of which the provider cannot tell is not to stand before all others.
             is_answered = not isinstance(report, Unknown)
             now = self._clock.now()

@@ -20,6 +20,8 @@ _NEWS = timedelta(days=1)
 #: Conditions that are problems by themselves, and what they are about.
 _SHOWN_AS_PROBLEMS = {
     alerts.Kind.SUSPECTED: "replies",
+    alerts.Kind.WEBHOOK_REFUSED: "webhook",
+    alerts.Kind.WEBHOOKS_LOST: "webhook",
     alerts.Kind.RESTORE_WAITING: "restore",
     alerts.Kind.DISK_LOW: "disk",
     alerts.Kind.BACKUP_FAILED: "backup",
@@ -41,6 +43,8 @@ class DaemonFacts:
     webhook_disabled_at: datetime | None = None
     caught_up_at: datetime | None = None
     catch_up_problem: str | None = None
+    webhook_refused: Finding | None = None
+    webhooks_lost: Finding | None = None
     unknown_words: int = 0  #: of the provider, for the state of a message
 
 
@@ -113,6 +117,8 @@ async def alert_facts(store: Store, facts: DaemonFacts, *, now: datetime, policy
         held=facts.held,
         device=facts.device,
         webhook=facts.webhook,
+        webhook_refused=facts.webhook_refused,
+        webhooks_lost=facts.webhooks_lost,
         webhook_disabled_at=facts.webhook_disabled_at,
         suspected=webhooks.suspected,
         doubts=doubts if _needs_person(queue, now, policy) else 0,
@@ -152,14 +158,20 @@ async def report(
     def count(status: MessageStatus, steps: tuple[Step, ...], *only: CampaignStatus) -> int:
         return sum(c.messages[step][status] for c in campaigns for step in steps if not only or c.status in only)
 
+    # A daemon that was just started knows nothing of these yet: then what was told before holds.
+    arrivals = {alerts.Kind.WEBHOOK_REFUSED: facts.webhook_refused, alerts.Kind.WEBHOOKS_LOST: facts.webhooks_lost}
     both = tuple(Step)
     runnable = count(MessageStatus.QUEUED, both, CampaignStatus.RUNNING)
     problems = [
         *([store.failing] if store.failing else []),
         *([f"sending is held: {facts.held}"] if facts.held else []),
         *(["messages are uncertain, and look-ups do not settle them"] if _needs_person(queue, now, policy) else []),
-        *([f"webhook: {facts.webhook.detail}"] if facts.webhook and facts.webhook.ok is False else []),
-        *(f"{what}: {each['detail']}" for each in told if (what := _SHOWN_AS_PROBLEMS.get(each["kind"]))),
+        *(f"webhook: {each.detail}" for each in (facts.webhook, *arrivals.values()) if each and each.ok is False),
+        *(
+            f"{what}: {each['detail']}"
+            for each in told
+            if (what := _SHOWN_AS_PROBLEMS.get(each["kind"])) and arrivals.get(each["kind"]) is None
+        ),
     ]
     if facts.held:
         state = "held"

@@ -636,6 +636,22 @@ async def test_check_of_what_is_not(
     assert detail in said.out
 
 
+@pytest.mark.parametrize("kind", ["webhook_refused", "webhooks_lost"])
+async def test_check_says_what_the_daemon_noted_of_webhooks(wamsg2: CommandLine, kind: str) -> None:
+    await asyncio.to_thread(wamsg2.campaign, ANA)
+    wamsg2.sql(
+        """INSERT INTO notifications (kind, subject, detail, state, raised_at, created_at)
+           VALUES (?1, '', 'none was accepted', 'raised', ?2, ?2)""",
+        *(kind, NOW_MS),
+    )
+    async with sandboxed(wamsg2):
+        said = await asyncio.to_thread(wamsg2, "check", code=1)
+        assert said.err == "wamsg2: not ready: arrivals\n"
+        assert "\nNO  arrivals       none was accepted (noted " in said.out
+        wamsg2.sql("UPDATE notifications SET cleared_at = raised_at")
+        assert "arrivals" not in (await asyncio.to_thread(wamsg2, "check")).out
+
+
 def test_check_makes_no_database(wamsg2: CommandLine) -> None:
     said = wamsg2("check", code=1)
     assert f"ok  database       {wamsg2.database}: `wamsg2 serve` makes it" in said.out
@@ -1282,4 +1298,15 @@ async def test_a_running_daemon_acts_on_what_catch_up_finds(tmp_path: Path) -> N
         assert report["watch"]["device"]["ok"] is True
         assert report["watch"]["webhook"] is None
         assert report["problems"] == []
+        async with aiohttp.ClientSession() as session:
+            for _ in range(3):
+                async with session.post(made.webhook_url + "x", data=b"{}") as response:
+                    assert response.status == 401
+        (problem,) = (await called(made, "status", "--json")).json["problems"]
+        assert problem.startswith("webhook: 3 requests were refused for their secret or signature")
+        for webhook_id in sandbox._postman.webhooks:
+            sandbox.enable_webhook(webhook_id)
+        await sandbox.inbound(BRUNO, "hello")
+        await sandbox.settle()
+        assert (await called(made, "status", "--json")).json["problems"] == []
         assert (await called(made, "verify", "--json")).json["ok"] is True

@@ -13,6 +13,7 @@ from tests.simulation.line import SECRET, WEBHOOK_PATH, Line
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.world import World
 from tests.support import DEVICE
+from wamsg2.arrivals import Arrivals
 from wamsg2.bell import Bell
 from wamsg2.catch_up import CatchUp
 from wamsg2.clock import ForwardClock
@@ -161,6 +162,7 @@ class Daemon:
             inbox=self._inbox,
             clock=clock,
             policy=habits.policy,
+            arrivals=Arrivals(clock),
             interval_seconds=habits.catch_up_seconds,
             gap_seconds=gap_seconds,
         )

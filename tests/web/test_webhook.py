@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from yarl import URL
 
 from tests.support import PROCESS_SECONDS, House, house, inbound, payload
+from wamsg2.arrivals import Arrivals
 from wamsg2.store.writer import StoreUnavailableError, Tx
 from wamsg2.wassenger.signature import sign
 from wamsg2.web import webhook as webhook_module
@@ -52,7 +53,9 @@ async def start(home: House) -> AsyncIterator[Start]:
     clients: list[Client] = []
 
     async def begin(secrets: Secrets) -> Client:
-        listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=secrets, clock=home.clock)
+        listener = WebhookListener(
+            path=PATH, inbox=home.inbox, secrets=secrets, clock=home.clock, arrivals=Arrivals(home.clock)
+        )
         client = await serving(listener)
         clients.append(client)
         return client
@@ -339,7 +342,13 @@ async def flooded(home: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     """Room for two requests and a mebibyte and a half of bodies."""
     monkeypatch.setattr(webhook_module, "_MOST_REQUESTS", 2)
     monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", BODY_LIMIT_BYTES * 3 // 2)
-    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"], ["key"]), clock=home.clock)
+    listener = WebhookListener(
+        path=PATH,
+        inbox=home.inbox,
+        secrets=Secrets(["right"], ["key"]),
+        clock=home.clock,
+        arrivals=Arrivals(home.clock),
+    )
     door = Door(listener, monkeypatch)
     client = await serving(listener)
     yield Flooded(listener, client, door)
@@ -427,7 +436,9 @@ async def test_a_body_of_unknown_length_takes_the_room_of_what_has_arrived(
 async def test_many_small_bodies_of_unknown_length_come_in_at_once(
     home: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    listener = WebhookListener(
+        path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock, arrivals=Arrivals(home.clock)
+    )
     door, client = Door(listener, monkeypatch), await serving(listener)
     flooded = Flooded(listener, client, door)
     taken = [flooded.post(pouring(b'{"n": ', b"%d}" % n)) for n in range(25)]
@@ -448,7 +459,9 @@ async def test_a_body_of_unknown_length_is_refused_where_it_is_too_long(home: Ho
 
 async def test_an_unpacked_body_takes_room_too(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_module, "_MOST_BODY_BYTES", 100 * 1024)
-    listener = WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    listener = WebhookListener(
+        path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock, arrivals=Arrivals(home.clock)
+    )
     client = await serving(listener)
     for kibibytes, status in ((90, 200), (101, 503), (90, 200)):
         assert (await pack(client, gzip.compress(long_body(kibibytes))))[0] == status

@@ -17,6 +17,7 @@ from aiohttp.test_utils import RawTestServer
 from structlog.testing import capture_logs
 
 from tests.support import House, house
+from wamsg2.arrivals import Arrivals
 from wamsg2.clock import SystemClock
 from wamsg2.wassenger import signature
 from wamsg2.web import admin, strikes
@@ -34,7 +35,9 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 async def listener(home: House) -> WebhookListener:
-    return WebhookListener(path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock)
+    return WebhookListener(
+        path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock, arrivals=Arrivals(home.clock)
+    )
 
 
 @pytest.fixture
@@ -177,3 +180,23 @@ def test_what_strangers_give_is_compared_in_constant_time(function: Callable[...
 
 def _names(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+async def test_refusals_are_told_until_one_is_accepted(home: House) -> None:
+    arrivals = Arrivals(home.clock)
+    secrets = Secrets(["right"], ["key"], require_signature=True)
+    made = WebhookListener(path=PATH, inbox=home.inbox, secrets=secrets, clock=home.clock, arrivals=arrivals)
+    server = RawTestServer(made.answer)
+    async with server, Caller(server) as caller:
+        assert [await caller.post("wrong"), await caller.post("right"), arrivals.refused] == [401, 401, None]
+        assert await caller.post("wrong") == 401
+        assert arrivals.refused
+        assert not arrivals.refused.ok
+    made = WebhookListener(
+        path=PATH, inbox=home.inbox, secrets=Secrets(["right"]), clock=home.clock, arrivals=arrivals
+    )
+    server = RawTestServer(made.answer)
+    async with server, Caller(server) as caller:
+        assert await caller.post("right") == 200
+        assert arrivals.refused.ok
+        assert [await caller.post("wrong"), await caller.post("wrong"), arrivals.refused.ok] == [401, 401, True]

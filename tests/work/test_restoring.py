@@ -11,6 +11,7 @@ import pytest
 from tests.support import START, House, house, inbound, inbound_from_lid, kept_for, receipt
 from wamsg2 import catch_up as catch_up_module
 from wamsg2 import phone, rules
+from wamsg2.arrivals import Arrivals
 from wamsg2.catch_up import CatchUp
 from wamsg2.model import (
     Absent,
@@ -371,6 +372,7 @@ async def test_a_list_longer_than_a_round_is_waited_for_and_no_longer(
         inbox=home.inbox,
         clock=home.clock,
         policy=home.policy,
+        arrivals=Arrivals(home.clock),
         interval_seconds=300,
         gap_seconds=0,
     )

@@ -4,6 +4,7 @@ import click
 
 from wamsg2 import logs
 from wamsg2.app import catch_up_of, client_of
+from wamsg2.arrivals import Arrivals
 from wamsg2.cli import common
 from wamsg2.clock import SystemClock
 from wamsg2.config import Settings
@@ -43,7 +44,10 @@ async def catch_up(give_up: bool, yes: bool, as_json: bool) -> None:  # noqa: FB
                 signals=NO_SIGNALS,
                 device=settings.wassenger.device,
             )
-            found = await catch_up_of(settings, store=store, client=client, inbox=inbox, clock=clock).finish()
+            made = catch_up_of(
+                settings, store=store, client=client, inbox=inbox, clock=clock, arrivals=Arrivals(clock)
+            )
+            found = await made.finish()
     finally:
         await client.close()
     if as_json:

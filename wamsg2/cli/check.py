@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 import click
 
+from wamsg2.alerts import Kind
 from wamsg2.app import account_of, client_of
 from wamsg2.cli import common
+from wamsg2.clock import SystemClock
 from wamsg2.config import ConfigError, Settings
-from wamsg2.model import Unknown, WamsgError
+from wamsg2.model import NotificationState, Unknown, WamsgError
+from wamsg2.store import notifications
 from wamsg2.wassenger.account import State
 
 _MARKS = {True: "ok", False: "NO", None: "??"}
 
 #: What only Wassenger can tell.
 _ASKED = ("device", "webhook")
+_ARRIVALS = frozenset({Kind.WEBHOOK_REFUSED, Kind.WEBHOOKS_LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class _Finding:
 async def check(as_json: bool) -> int:  # noqa: FBT001 - click passes options by name
     """Check the configuration, the database, and at Wassenger the key, the device and the webhook."""
     settings = common.settings()
-    findings = [await _serving(settings), await _database(settings), *await _provider(settings)]
+    findings = [await _serving(settings), *await _database(settings), *await _provider(settings)]
     ok = all(finding.ok is not False for finding in findings)
     if as_json:
         common.print_json({"ok": ok, "checks": [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in findings]})
@@ -53,17 +57,24 @@ async def _serving(settings: Settings) -> _Finding:
     return _Finding("configuration", ok=True, detail="complete")
 
 
-async def _database(settings: Settings) -> _Finding:
+async def _database(settings: Settings) -> list[_Finding]:
     path = settings.database.path
     if not path.exists():
         can_be_made = os.access(path.parent, os.W_OK)
         detail = f"{path}: `wamsg2 serve` makes it" if can_be_made else f"{path}: cannot be made there"
-        return _Finding("database", can_be_made, detail)
+        return [_Finding("database", can_be_made, detail)]
     try:
         async with common.open_store(settings) as store:
-            return _Finding("database", ok=True, detail=str(store.path))
+            told = await notifications.shown(store.reader, SystemClock().now())
     except WamsgError as error:
-        return _Finding("database", ok=False, detail=str(error))
+        return [_Finding("database", ok=False, detail=str(error))]
+    # What the daemon has noted of the arrival of webhooks, and is not over.
+    arrivals = [
+        _Finding("arrivals", ok=False, detail=f"{each['detail']} (noted {common.local(each['raised_at'])})")
+        for each in told
+        if each["kind"] in _ARRIVALS and each["state"] == NotificationState.RAISED
+    ]
+    return [_Finding("database", ok=True, detail=str(path)), *arrivals]
 
 
 async def _provider(settings: Settings) -> list[_Finding]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, unquote_plus
 import structlog
 from aiohttp import HttpVersion11, web
 
+from wamsg2.arrivals import Arrivals
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
 from wamsg2.model import EventResult
@@ -58,13 +59,15 @@ class WebhookListener:
         inbox: takes them in.
         secrets: who may post.
         clock: for strikes.
+        arrivals: told what is accepted, and what is refused for its secret or signature.
     """
 
-    def __init__(self, *, path: str, inbox: Inbox, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, *, path: str, inbox: Inbox, secrets: Secrets, clock: Clock, arrivals: Arrivals) -> None:
         self._path = path
         self._inbox = inbox
         self._clock = clock
         self._secrets = secrets
+        self._arrivals = arrivals
         self._strikes = Strikes()
         self._room = Room(_MOST_REQUESTS, _MOST_BODY_BYTES)
         self.refused = 0
@@ -111,6 +114,7 @@ class WebhookListener:
         except (web.RequestPayloadError, ConnectionError):  # or the sender has gone
             return self._refuse(400, "broken body")
         if not self._is_signed(request.headers.get(signature.SIGNATURE_HEADER), raw, body):
+            self._arrivals.refuse()
             return self._refuse(401, "wrong or missing signature")
         try:
             result = await self._inbox.receive(body)
@@ -118,6 +122,7 @@ class WebhookListener:
             return self._refuse(400, str(error))
         except StoreUnavailableError as error:
             return self._postpone(str(error))
+        self._arrivals.accept()
         return web.Response(body=_ANSWERS[result], content_type="application/json")
 
     def _postpone(self, why: str) -> web.Response:
@@ -141,6 +146,7 @@ class WebhookListener:
         count = self._strikes.count(source, self._clock.monotonic())
         if count == strikes.MOST_A_MINUTE:
             log.warning("webhook.strangers", source=source, reason="wrong secrets; no more lines for a minute")
+        self._arrivals.refuse()
         return self._refuse(401, "wrong or missing secret", is_logged=count < strikes.MOST_A_MINUTE)
 
     def _refuse(self, status: int, why: str, *, is_logged: bool = True) -> web.Response:
