@@ -16,7 +16,7 @@ from wamsg2.sandbox import SILENT, Behaviour, Faults, Reply, SandboxSettings, We
 from wamsg2.sandbox.server import Sandbox
 
 SPRING = [f"+346000000{n:02d}" for n in range(1, 61)]
-PAUSED = SPRING[8:24]  # of a campaign that is paused until all is over
+PAUSED = SPRING[8:40]  # of a campaign that is paused until all is over
 JOINED = [f"+346000001{n:02d}" for n in range(1, 5)]  # imported after the backup, and again after the restore
 AUTUMN = [f"+346000002{n:02d}" for n in range(1, 7)]  # of a draft that is launched after the backup
 QUIET = SPRING[5]  # answers only when all is over
