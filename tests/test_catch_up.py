@@ -22,6 +22,7 @@ from wamsg2.catch_up import CatchUp, CaughtUp
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
 from wamsg2.model import Absent, Event, InboundMessage, Policy, Uncertain, Unknown
+from wamsg2.sender import LEAD_SECONDS
 from wamsg2.store.database import Store
 from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
 from wamsg2.wassenger.events import parse
@@ -232,10 +233,14 @@ async def test_a_stop_that_is_found_withdraws_what_is_claimed(
     home: House, provider: Memory, catch_up: CatchUp
 ) -> None:
     await home.campaign(ONE)
-    home.clock.advance(1)
-    await home.sender.step()  # claimed; its request starts with the next turn of the loop
+    home.clock.advance(1 - LEAD_SECONDS / 2)
+    stepping = asyncio.get_running_loop().create_task(home.sender.step())
+    while await home.statuses() != [(ONE, 1, "sending")]:
+        pass
     provider.wrote(ONE, "STOP", at=START, wa_id="A1")
     await catch_up.step()
+    home.clock.advance(1)
+    await stepping
     await home.sender.settle_all()
     assert home.client.sent == []
     assert await home.rows("SELECT status, reason FROM messages") == [("cancelled", "contact opted out")]
