@@ -117,6 +117,21 @@ async def test_what_an_earlier_opt_out_changes(tmp_path: Path) -> None:
         assert [step for _, step, _ in await home.statuses()] == [1]
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+async def test_a_message_2_that_start_earned_and_that_was_sent_stays_earned(tmp_path: Path, overlap: Overlap) -> None:
+    """Whatever the START turns out to be: the reply that earned a Message 2 stands in the tables."""
+    async with house(tmp_path, policy=Policy(overlap=overlap)) as home:
+        await home.campaign(ONE)
+        await home.send_one()
+        home.clock.advance(60)
+        await home.receive(inbound(ONE, "START", at=home.clock.now(), wa_id="A2"))
+        home.clock.advance(2)
+        await home.send_one()
+        await home.receive(inbound(ONE, "STOP", at=home.clock.now() - 30 * SECOND, wa_id="A1"))
+        assert await home.outcomes() == ["message_2_queued", "opt_out"]
+        assert await home.rows("SELECT opted_out FROM contacts") == [(0,)]
+
+
 async def test_a_message_2_that_was_sent_stays_earned(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.campaign(ONE)

@@ -256,9 +256,9 @@ def _judge(
         quotes_unknown=reply.quoted_id is not None and not messages.is_known(tx, reply.quoted_id),
     )
     if said is Consent.OPT_OUT:
-        return rules.with_outcome(decisions, ReplyOutcome.OPT_OUT)
+        return answered or rules.with_outcome(decisions, ReplyOutcome.OPT_OUT)
     if opts_in:
-        return rules.with_outcome(decisions, ReplyOutcome.OPT_IN)
+        return answered or rules.with_outcome(decisions, ReplyOutcome.OPT_IN)
     if board.consents.opted_out_at(reply.written_at, inclusive=reply.written_at not in board.ahead):
         decisions = rules.with_outcome(decisions, ReplyOutcome.OPTED_OUT)
     elif said is Consent.OPT_OUT_SUSPECTED:
