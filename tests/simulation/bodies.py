@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.simulation.ledger import Message, Person, Shown, Stage, Word
+from tests.simulation.world import Account
 from tests.support import payload
 from wamsg2.model import ReceiptStatus
 
@@ -15,6 +16,15 @@ _NESTED = payload("message_in_new.nested.unverified.json")
 _REACTION = payload("message_reaction.guess.json")
 _ACK = payload("message_out_ack.reconstructed.json")
 _SENT = payload("message_out_sent.reconstructed.json")
+DEVICE: str = _INBOUND["device"]["id"]
+#: Another device of the account, which has nothing to do with us.
+_OTHER_DEVICE: Json = _INBOUND["device"] | {
+    "id": "68fd1067b488de07029f0002",
+    "phone": "+5215600000099",
+    "alias": "Support",
+}
+_OTHER_CHAT_ID = "5215600000099@c.us"
+_DEVICE = payload("get_devices.item.reconstructed.json")
 #: What no reader looks at, and every reader would have to skip.
 _BULK = ("info", "locationInfo", "metadata", "image")
 _CHAT: Json = _INBOUND["data"]["chat"]
@@ -46,8 +56,8 @@ def _chat(person: Person, shown: Shown) -> Json:
     return _CHAT | {"id": person.chat_id, "lid": lid, "contact": contact}
 
 
-def inbound(word: Word) -> Json:
-    """A chat message that somebody wrote."""
+def inbound(word: Word, *, is_blank: bool = False) -> Json:
+    """A chat message that somebody wrote; a blank one has its words later, under the same id."""
     person, hidden = word.person, word.shown is Shown.LID
     entity: Json = _INBOUND["data"] | {
         "id": word.wa_id,
@@ -55,15 +65,20 @@ def inbound(word: Word) -> Json:
         "fromNumber": None if hidden else person.number,
         "date": iso(word.written_at),
         "timestamp": int(word.written_at.timestamp()),
-        "body": word.text,
+        "type": "ciphertext" if is_blank else "text",
+        "body": None if is_blank else word.text,
         "chat": _chat(person, word.shown),
     }
+    if word.to_other_device:
+        entity |= {"to": _OTHER_CHAT_ID, "toNumber": _OTHER_DEVICE["phone"]}
     return entity | ({"quoted": {"id": word.quotes.wa_id}} if word.quotes else {})
 
 
-def inbound_event(word: Word) -> bytes:
+def inbound_event(word: Word, *, is_blank: bool = False) -> bytes:
     """Its webhook."""
-    return _bytes(_INBOUND | {"id": word.wa_id, "created": int(word.written_at.timestamp()), "data": inbound(word)})
+    about = {"id": word.wa_id, "created": int(word.written_at.timestamp()), "data": inbound(word, is_blank=is_blank)}
+    device = {"device": _OTHER_DEVICE} if word.to_other_device else {}
+    return _bytes(_INBOUND | about | device)
 
 
 def nested_inbound_event(word: Word) -> bytes:
@@ -78,7 +93,8 @@ def nested_inbound_event(word: Word) -> bytes:
     }
     chat = _NESTED["data"]["chat"] | {"id": person.chat_id, "contact": {"name": person.name, "phone": person.number}}
     data = {"message": message, "chat": chat}
-    return _bytes(_NESTED | {"id": f"evt_{word.wa_id}", "createdAt": iso(word.written_at), "data": data})
+    about = {"id": f"evt_{word.wa_id}", "createdAt": iso(word.written_at), "device": DEVICE}
+    return _bytes(_NESTED | about | {"data": data})
 
 
 def reaction_event(message: Message, at: datetime) -> bytes:
@@ -98,6 +114,7 @@ def queued(message: Message, stage: Stage, *, with_wa_id: bool = True) -> Json:
     """The outbound queue's view of a message of ours."""
     person, status = message.attempt.person, _STATUS[stage]
     entity = _QUEUED | {
+        "device": DEVICE,
         "id": message.queue_id,
         "phone": message.attempt.person.written,
         "wid": person.chat_id,
@@ -117,22 +134,59 @@ def queued(message: Message, stage: Stage, *, with_wa_id: bool = True) -> Json:
 
 def queue_event(message: Message, stage: Stage, at: datetime) -> bytes:
     """The webhook of a message of ours that has left, or failed."""
-    name = "message:out:failed" if stage is Stage.FAILED else "message:out:sent"
-    about = {"id": message.queue_id, "event": name, "created": int(at.timestamp())}
+    about = {"id": message.queue_id, "event": _queue_event_name(stage), "created": int(at.timestamp())}
     return _bytes(_SENT | about | {"data": queued(message, stage)})
+
+
+def row_event(message: Message, stage: Stage, at: datetime) -> bytes:
+    """The same as an element of a row of events: without an envelope, and the device in full."""
+    data = queued(message, stage) | {"device": _INBOUND["device"] | {"status": "operative"}, "failedAt": None}
+    about = {"event": _queue_event_name(stage), "date": iso(at), "entity": "message", "entityId": message.queue_id}
+    return _bytes(about | {"data": data})
+
+
+def _queue_event_name(stage: Stage) -> str:
+    return "message:out:failed" if stage is Stage.FAILED else "message:out:sent"
+
+
+def chat_event(message: Message, at: datetime) -> bytes:
+    """The webhook of a message of ours as WhatsApp shows it in the chat: it knows nothing of our reference."""
+    return _bytes(_ACK | _of_chat(message, "pending", at) | {"event": "message:out:new"})
+
+
+def other_devices_event(message: Message, wa_id: str, at: datetime) -> bytes:
+    """The webhook of the same words, which somebody sent to the same person from another device of the account."""
+    about = _of_chat(message, "sent", at)
+    about["data"] |= {"id": wa_id, "from": _OTHER_CHAT_ID, "fromNumber": _OTHER_DEVICE["phone"]}
+    return _bytes(_ACK | about | {"id": wa_id, "event": "message:out:new", "device": _OTHER_DEVICE})
 
 
 def ack_event(message: Message, status: ReceiptStatus, at: datetime, *, with_lid: bool) -> bytes:
     """WhatsApp's word on a message of ours, by WhatsApp's id alone."""
-    person = message.attempt.person
+    return _bytes(_ACK | _of_chat(message, status.value, at, Shown.ALL if with_lid else Shown.NUMBER))
+
+
+def _of_chat(message: Message, ack: str, at: datetime, shown: Shown = Shown.NUMBER) -> Json:
+    person, sent_at = message.attempt.person, message.sent_at or at
     data = _ACK["data"] | {
         "id": message.wa_id,
-        "ack": status.value,
+        "ack": ack,
         "to": person.chat_id,
         "toNumber": person.number,
-        "chat": _chat(person, Shown.ALL if with_lid else Shown.NUMBER),
+        "body": message.text,
+        "date": iso(sent_at),
+        "timestamp": int(sent_at.timestamp()),
+        "events": {},
+        "chat": _chat(person, shown),
     }
-    return _bytes(_ACK | {"id": message.wa_id, "created": int(at.timestamp()), "data": data})
+    return {"id": message.wa_id, "created": int(at.timestamp()), "data": data}
+
+
+def devices_entity(account: Account, *, is_online: bool) -> Json:
+    """Our device, as the provider shows it."""
+    session = _DEVICE["session"] | {"status": "online" if is_online else "offline"}
+    settings = _DEVICE["settings"] | {"retentionPolicy": account.retention_policy}
+    return _DEVICE | {"id": DEVICE, "session": session, "settings": settings}
 
 
 def _bytes(body: Json) -> bytes:

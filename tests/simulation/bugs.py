@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from tests.simulation.daemon import CrashError, Daemon, ProcessWriter
-from wamsg2 import consent_words, pacing, rules
-from wamsg2.model import Contact, Message, Policy
-from wamsg2.store import messages, schema, writer
+from wamsg2 import backup, consent_words, pacing, rules, sender
+from wamsg2.model import UNSETTLED, Campaign, Contact, Message, Policy, Sender
+from wamsg2.store import campaigns, interactions, messages, schema, writer
+from wamsg2.store.contacts import Match
 from wamsg2.store.interactions import Interaction
+from wamsg2.store.verify import Violation
 from wamsg2.store.writer import CommitHook, Tx, Work
-from wamsg2.work import replying, settling
+from wamsg2.wassenger import events
+from wamsg2.work import people, replying, settling
 
 T = TypeVar("T")
 
@@ -107,16 +110,64 @@ def _by_arrival(record: Callable[..., Any], tx: Tx, contact: Contact, interactio
     return record(tx, contact, interaction, **others)
 
 
+def _by_hidden_id_first(identify: Callable[..., Match | None], tx: Tx, sender: Sender, quoted_id: str | None) -> Any:
+    hidden = Sender(tuple(sorted(people.hidden_ids(sender))), None)
+    return identify(tx, hidden, None) or identify(tx, sender, quoted_id)
+
+
+@contextmanager
+def _matching_by_hidden_id_alone() -> Iterator[None]:
+    """Words are of the contact whose ``@lid`` it once was, whichever number comes with it."""
+    with (
+        patch.object(people, "identify", partial(_by_hidden_id_first, people.identify)),
+        patch.object(people, "everyone", lambda *_: []),
+    ):
+        yield
+
+
+def _what_waits(change: Callable[..., None], tx: Tx, before: Message, after: Message, **others: Any) -> None:
+    if before.status in UNSETTLED and interactions.first_waiting_for(tx, after.id) is not None:
+        change(tx, before, after, **others)
+
+
+_BY_CLOCKS = """SELECT 'message ' || m.id FROM consents o JOIN messages m ON m.contact_id = o.contact_id
+                WHERE o.opted_out = 1 AND m.attempted_at > o.recorded_at
+                AND NOT EXISTS (SELECT 1 FROM consents i WHERE i.contact_id = o.contact_id AND i.opted_out = 0
+                                AND i.recorded_at BETWEEN o.recorded_at AND m.attempted_at)"""
+
+
+async def _and_by_clocks(look: Callable[..., Any], reader: Any, *args: Any) -> Any:
+    """One check more, which compares what two clocks said."""
+    rows = [str(row[0]) for row in await reader.execute_fetchall(_BY_CLOCKS)]
+    more = [Violation("database", "a request after an opt-out", tuple(rows))] if rows else []
+    return [*await look(reader, *args), *more]
+
+
+def _as_if_open(find: Callable[[Tx, str], Campaign | None], tx: Tx, name: str) -> Campaign | None:
+    campaign = find(tx, name)
+    return campaign and replace(campaign, is_closed=False)
+
+
 _PATCHES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "no-unique-index": _without_the_unique_index,
     "acknowledge-before-commit": lambda: patch.object(Daemon, "writer", _HastyWriter),
     "resend-uncertain": lambda: patch.object(settling, "doubt", _put_back_at_once),
     "full-bucket": lambda: patch("wamsg2.sender.TokenBucket", _FullBucket),
-    "forget-opt-out": lambda: patch.object(replying, "opt_out", lambda *_: 0),
+    "forget-opt-out": lambda: patch.object(replying, "opt_out", lambda *_, **__: 0),
     "window-by-arrival": lambda: patch.object(replying, "record", partial(_by_arrival, replying.record)),
     "one-id-only": lambda: patch.object(
         messages, "by_provider_ids", partial(_by_reference_alone, messages.by_provider_ids)
     ),
+    "count-other-devices": lambda: patch.object(events, "is_of_another_device", lambda *_: False),
+    "match-by-hidden-id": _matching_by_hidden_id_alone,
+    "decide-once": lambda: patch.object(
+        replying, "message_1_changed", partial(_what_waits, replying.message_1_changed)
+    ),
+    "try-refused-for-ever": lambda: patch.object(sender.Sender, "_put_behind", lambda _, __, refused, *___: refused),
+    "refuse-backup-by-clocks": lambda: patch.object(
+        backup, "_violations", partial(_and_by_clocks, backup._violations)
+    ),
+    "import-during-removal": lambda: patch.object(campaigns, "by_name", partial(_as_if_open, campaigns.by_name)),
 }
 
 NAMES = tuple(_PATCHES)

@@ -1,10 +1,11 @@
 """The people at the other end: they reply, repeat themselves, opt out, react, and write from other ids."""
 
+from collections.abc import Sequence
 from random import Random
 
 from tests.simulation.ledger import Meaning, Message, Person, Shown, Word
-from tests.simulation.timeline import DAY_SECONDS, HOUR_SECONDS, since_start
-from tests.simulation.wassenger import Wassenger, whole_seconds
+from tests.simulation.timeline import DAY_SECONDS, HOUR_SECONDS, since_start, whole_seconds
+from tests.simulation.wassenger import Wassenger
 from tests.simulation.weather import spread
 from tests.simulation.world import World
 
@@ -19,6 +20,7 @@ _WORDS = {
     ),
     Meaning.STOP: ("STOP", "stop!", "Baja", "ARRÊT.", "unsubscribe", "STOP SVP", "désabonnez-moi", "توقف"),
     Meaning.START: ("START", "start"),
+    Meaning.SUSPECTED: ("stop by any time",),
 }
 #: How the numbers of a country are written by people, and by WhatsApp.
 _SPELLINGS = (
@@ -28,25 +30,55 @@ _SPELLINGS = (
     ("+5255{:08}", "+52155{:08}"),
     ("+5411{:08}", "+54911{:08}"),
 )
+#: Countries that have renumbered: WhatsApp keeps the number under which somebody registered.
+_RENUMBERED = (
+    ("+2250707{:06}", "+22507{:06}"),
+    ("+2290197{:06}", "+22997{:06}"),
+)
 
 
-def population(random: Random, count: int) -> list[Person]:
-    """So many people, a few of whom cannot be reached."""
-    return [_person(random, index) for index in range(count)]
+def population(random: Random, count: int, days: int) -> list[Person]:
+    """So many people, a few of whom cannot be reached, and a few of whom change their number in these days."""
+    people = [_person(random, index) for index in range(count)]
+    if random.random() < 0.5:
+        _let_some_move(random, people, days)
+    if random.random() < 0.3:
+        _gather_bad_numbers(random, people)
+    return people
 
 
 def _person(random: Random, index: int) -> Person:
-    written, spelled = random.choice(_SPELLINGS)
-    digits = 90_000_000 + index  # Brazil's numbers that begin with 9 have two spellings
+    if random.random() < 0.1:
+        written, spelled = random.choice(_RENUMBERED)
+        digits = index
+    else:
+        written, spelled = random.choice(_SPELLINGS)
+        digits = 90_000_000 + index  # Brazil's numbers that begin with 9 have two spellings
     bad = random.random()
     return Person(
         index,
         f"Name{index}",
         written.format(digits),
         spelled.format(digits),
+        index,
         on_whatsapp=bad > 0.03,
         works=bad < 0.96,
+        is_forbidden=0.5 < bad < 0.52,
     )
+
+
+def _let_some_move(random: Random, people: Sequence[Person], days: int) -> None:
+    """The second of each pair is the new number of the first; both may be in the team's files."""
+    for old, new in zip(people[::2], people[1::2], strict=False):
+        if random.random() < 0.4:
+            new.human = old.human
+            new.from_seconds = old.until_seconds = random.uniform(0.05, 0.7) * days * DAY_SECONDS
+
+
+def _gather_bad_numbers(random: Random, people: Sequence[Person]) -> None:
+    """A file may begin with numbers that nobody has checked."""
+    for person in people[: random.randint(10, 20)]:
+        person.on_whatsapp = False
 
 
 class Contacts:
@@ -82,7 +114,11 @@ class Contacts:
 
     def _any(self) -> Meaning:
         meaning = self._random.random()
-        return Meaning.STOP if meaning < 0.08 else Meaning.START if meaning < 0.12 else Meaning.REPLY
+        if meaning < 0.08:
+            return Meaning.STOP
+        if meaning < 0.12:
+            return Meaning.START
+        return Meaning.SUSPECTED if meaning < 0.14 else Meaning.REPLY
 
     def _thinking_seconds(self, message: Message) -> float:
         random = self._random
@@ -96,11 +132,18 @@ class Contacts:
             return max(ends_seconds + random.uniform(-4.0, 4.0), 1.0)
         return random.uniform(20.0, 30.0) * HOUR_SECONDS
 
+    def _number_of(self, human: int) -> Person:
+        """Somebody's number now."""
+        numbers = self._world.ledger.numbers_of(human)
+        return next(person for person in numbers if person.has_number(self._world.timeline.seconds))
+
     def _later(self, seconds: float, person: Person, meaning: Meaning, quotes: Message | None) -> None:
         self._world.timeline.after(seconds, self._write, person, meaning, quotes)
 
     def _write(self, person: Person, meaning: Meaning, quotes: Message | None) -> None:
         random, world = self._random, self._world
+        person = self._number_of(person.human)
+        elsewhere = random.random() < world.weather.elsewhere
         number = len(world.ledger.words) + 1
         (shown,) = random.choices(list(Shown), self._shown[person.index])
         word = Word(
@@ -110,8 +153,9 @@ class Contacts:
             meaning,
             world.timeline.moment(),
             whole_seconds(world.timeline.provider.now()),
-            quotes,
+            None if elsewhere else quotes,
             shown,
+            to_other_device=elsewhere,
         )
         self._wassenger.write(word)
         if meaning is Meaning.REPLY and random.random() < 0.04:  # and think again before the answer has left

@@ -2,18 +2,20 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from tests.simulation.ledger import Report, Touch, Word
+from tests.simulation.ledger import Blank, News, Report, Touch, Word
 from tests.simulation.timeline import DAY_SECONDS, HOUR_SECONDS
 from tests.simulation.weather import spread
 from tests.simulation.world import World
 
-News = Word | Report | Touch | None
 _MOST_LATE_SECONDS = 26 * HOUR_SECONDS
 _CREATED = re.compile(rb'"created":\d+')
 _LONGEST_PAUSE_SECONDS = HOUR_SECONDS
+#: Of a row of events; and how long the first of it waits for others.
+_MOST_IN_A_ROW, _ROW_SECONDS = 25, 4.0
 
 
 class Door(Protocol):
@@ -23,21 +25,28 @@ class Door(Protocol):
         """The HTTP status; 0 where nobody listens, or the connection breaks."""
 
 
+class _Event(NamedTuple):
+    """One event: its JSON, and what it tells."""
+
+    body: bytes
+    news: News | None
+
+
 class _Delivery:
     """One body on its way, until it is taken or too old."""
 
-    __slots__ = ("body", "failures", "name", "news", "until_seconds")
+    __slots__ = ("body", "events", "failures", "name", "until_seconds")
 
-    def __init__(self, name: str, body: bytes, news: News, until_seconds: float) -> None:
+    def __init__(self, name: str, body: bytes, events: Sequence[_Event], until_seconds: float) -> None:
         self.name = name
         self.body = body
-        self.news = news
+        self.events = events
         self.until_seconds = until_seconds
         self.failures = 0
 
 
 class Courier:
-    """Delivers webhooks, until so many failures in a row that the provider disables them."""
+    """Delivers webhooks, until so many failures in a row that the provider gives up."""
 
     def __init__(self, world: World, *, disable_after: int | None) -> None:
         self._world = world
@@ -45,6 +54,7 @@ class Courier:
         self._disable_after = disable_after
         self._failures_in_a_row = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._rows: dict[str, list[_Event]] = {}
         self.door: Door | None = None
         self.is_enabled = True
 
@@ -54,11 +64,28 @@ class Courier:
         self._failures_in_a_row = 0
         self.is_enabled = True
 
-    def send(self, name: str, body: bytes, news: News = None) -> None:
+    def send(self, name: str, body: bytes, news: News | None = None) -> None:
         """Have an event delivered."""
+        self._send(name, [_Event(body, news)], body)
+
+    def send_in_a_row(self, name: str, body: bytes, news: News) -> None:
+        """Have an event delivered together with others of its name: as a JSON array, even if it is alone."""
+        row = self._rows.setdefault(name, [])
+        row.append(_Event(body, news))
+        if len(row) == 1:
+            self._world.timeline.after(self._random.uniform(0.0, _ROW_SECONDS), self._send_row, name)
+        if len(row) == _MOST_IN_A_ROW:
+            self._send_row(name)
+
+    def _send_row(self, name: str) -> None:
+        if row := self._rows.pop(name, []):
+            self._send(name, row, b"[" + b",".join(event.body for event in row) + b"]")
+
+    def _send(self, name: str, events: Sequence[_Event], body: bytes) -> None:
         weather, random, timeline = self._world.weather, self._random, self._world.timeline
         if not self.is_enabled or random.random() < weather.lost_event:
-            self._world.trace.note("courier", "lost", event=name, **_about(news))
+            for event in events:
+                self._world.trace.note("courier", "lost", event=name, **_about(event.news))
             return
         copies = 1 + (random.randint(1, 4) if random.random() < weather.repeated else 0)
         for _ in range(copies):
@@ -66,7 +93,7 @@ class Courier:
             delay_seconds = spread(random, 10.0, _MOST_LATE_SECONDS) if late else spread(random, 0.02, 5.0)
             until_seconds = timeline.seconds + delay_seconds + DAY_SECONDS
             told = _retold(body, random) if copies > 1 else body
-            timeline.after(delay_seconds, self._start, _Delivery(name, told, news, until_seconds))
+            timeline.after(delay_seconds, self._start, _Delivery(name, told, events, until_seconds))
 
     def _start(self, delivery: _Delivery) -> None:
         task = asyncio.get_running_loop().create_task(self._try(delivery))
@@ -78,11 +105,13 @@ class Courier:
             return
         world = self._world
         status = await self.door.post(delivery.body)
-        moment = world.trace.note("courier", str(status or "no answer"), event=delivery.name, **_about(delivery.news))
+        told = f"{delivery.name} x{len(delivery.events)}" if len(delivery.events) > 1 else delivery.name
+        for event in delivery.events:
+            moment = world.trace.note("courier", str(status or "no answer"), event=told, **_about(event.news))
+            if status == 200 and event.news is not None:
+                world.ledger.acknowledge(moment, event.news, event.body)
         if status == 200:
             self._failures_in_a_row = 0
-            if delivery.news is not None:
-                world.ledger.acknowledged.append((moment, delivery.news, delivery.body))
             if self._random.random() >= world.weather.lost_200:
                 return
         else:
@@ -103,9 +132,9 @@ def _retold(body: bytes, random: Random) -> bytes:
     )
 
 
-def _about(news: News) -> dict[str, str]:
+def _about(news: News | None) -> dict[str, str]:
     match news:
-        case Word(wa_id, person):
+        case Word(wa_id, person) | Blank(Word(wa_id, person)):
             return {"phone": person.written, "id": wa_id}
         case Report(message, status):
             return {"phone": message.attempt.person.written, "id": message.wa_id, "status": status.value}

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 import aiosqlite
 
 from tests.simulation.line import SECRET, WEBHOOK_PATH, Line
+from tests.simulation.reader import Reader
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.world import World
 from tests.support import DEVICE
@@ -23,6 +24,7 @@ from wamsg2.pacing import FailureRun
 from wamsg2.provider_retention import ProviderRetention
 from wamsg2.provider_watch import ProviderWatch
 from wamsg2.reconciler import Reconciler
+from wamsg2.retention import Retention
 from wamsg2.sender import Sender
 from wamsg2.store.database import Store
 from wamsg2.store.writer import CommitHook, InlineWriter, StoreUnavailableError, Work
@@ -34,7 +36,9 @@ from wamsg2.work import settling
 T = TypeVar("T")
 
 #: With nothing to do, parts look again this seldom: rounds that find nothing would take most of a run's time.
-_IDLE_SECONDS = 600.0
+_IDLE_SECONDS = 1800.0
+#: What is too old goes so slowly that others work on it meanwhile.
+_RETENTION_PAUSE_SECONDS = 60.0
 
 
 class CrashError(BaseException):
@@ -86,6 +90,7 @@ class Daemon:
         world: of this run.
         wassenger: at the other end of its line.
         connection: to the database; it is closed with the process.
+        reader: another connection to it, which only reads.
         disk: called before each commit, and after it; it may end the process there, or refuse to write.
         ended: called once when the process has ended, with how.
     """
@@ -98,6 +103,7 @@ class Daemon:
         world: World,
         wassenger: Wassenger,
         connection: sqlite3.Connection,
+        reader: Reader,
         *,
         disk: Callable[["Daemon", str], None],
         ended: Callable[[str], None],
@@ -109,7 +115,7 @@ class Daemon:
         self._changes = connection.total_changes
         self._wrote = False
         self._writer = self.writer(connection, self._at_commit)
-        self._store = Store(Path("simulation"), self._writer, cast("aiosqlite.Connection", None), None)
+        self._store = Store(Path("simulation"), self._writer, cast("aiosqlite.Connection", reader), None)
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._doubts = Bell()
@@ -177,6 +183,14 @@ class Daemon:
             webhook_seconds=_IDLE_SECONDS,
         )
 
+        self._retention = world.habits.kept and Retention(
+            store=store,
+            clock=clock,
+            policy=habits.policy,
+            kept=world.habits.kept,
+            pause_seconds=_RETENTION_PAUSE_SECONDS,
+        )
+
     # --- life ---
 
     def start(self) -> None:
@@ -199,6 +213,8 @@ class Daemon:
         self._spawn(self._provider_watch.run(), "provider_watch")
         if world.habits.catch_up_seconds:
             self._spawn(self._catch_up.run(), "catch_up")
+        if self._retention:
+            self._spawn(self._retention.run(), "retention")
         await self._stop.wait()
         self._sender.stop()
         await asyncio.wait([sending])

@@ -4,6 +4,7 @@ import itertools
 import sqlite3
 
 from tests.simulation.daemon import CrashError, Daemon
+from tests.simulation.reader import Reader
 from tests.simulation.timeline import HOUR_SECONDS
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.weather import Outages, moments, spread
@@ -11,6 +12,8 @@ from tests.simulation.world import World
 from wamsg2.store.schema import migrate
 
 _names = itertools.count()
+#: What a time daemon corrects at once.
+_TICK_SECONDS = 0.3
 
 
 class Database:
@@ -55,10 +58,19 @@ class Host:
         if (random := world.chance("clock")).random() < 0.4:
             for seconds in moments(random, days=world.days, a_day=0.7):
                 world.timeline.after(seconds, self._step_clock, random.choice((-1.0, 1.0)) * spread(random, 1, 3600))
+        if (random := world.chance("ticks")).random() < 0.6:
+            for seconds in moments(random, days=world.days, a_day=12.0):  # a clock that is kept right, back and forth
+                world.timeline.after(seconds, self._step_clock, -_TICK_SECONDS)
+                world.timeline.after(seconds + spread(random, 0.5, 600.0), self._step_clock, _TICK_SECONDS)
 
     def _start_daemon(self) -> None:
         self._daemon = Daemon(
-            self._world, self._wassenger, self.database.open(), disk=self._at_commit, ended=self._ended
+            self._world,
+            self._wassenger,
+            self.database.open(),
+            Reader(self.database.keeper),
+            disk=self._at_commit,
+            ended=self._ended,
         )
         self._daemon.start()
 
@@ -84,7 +96,7 @@ class Host:
             self._daemon.stop()
 
     def _step_clock(self, seconds: float) -> None:
-        self._world.trace.note("host", "clock set", by=f"{seconds:+.0f} s")
+        self._world.trace.note("host", "clock set", by=f"{seconds:+.1f} s")
         self._world.timeline.step_server(seconds)
 
     def _at_commit(self, daemon: Daemon, when: str) -> None:

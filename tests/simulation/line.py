@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 import aiohttp
 
 from tests.simulation import bodies
+from tests.simulation.bodies import DEVICE
 from tests.simulation.ledger import Attempt, Message, Stage
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.weather import spread
-from tests.simulation.world import World
+from tests.simulation.world import Plan, World
 from tests.support import payload
 from wamsg2.clock import Clock
 from wamsg2.wassenger.client import Answer, WassengerClient
@@ -23,18 +24,30 @@ from wamsg2.wassenger.events import SUBSCRIBED_EVENTS
 from wamsg2.wassenger.fields import JsonObject
 from wamsg2.wassenger.unknown_words import UnknownWords
 
-DEVICE = "68fd1067b488de07029f0001"
 WEBHOOK_PATH = "/webhooks/wassenger"
 SECRET = "x"
 _WEBHOOK_ID = "675c5f0a1b2c3d4e5f60aaaa"
 _TIMEOUT_SECONDS = 30.0
 _LAST_ACCEPTANCE_SECONDS = 15.0
 _TEXT = re.compile(r"(\d) of (\w+): .*", re.DOTALL)
-_DEVICE = payload("get_devices.item.reconstructed.json")
 _WEBHOOK = payload("get_webhooks.item.reconstructed.json") | {
     "id": _WEBHOOK_ID,
     "url": f"https://example.test{WEBHOOK_PATH}?secret={SECRET}",
-    "events": list(SUBSCRIBED_EVENTS),
+    "device": DEVICE,
+}
+#: Of another device of the account, on a host of its own, at a path that looks like ours; it is always well.
+_OTHER_WEBHOOK = _WEBHOOK | {
+    "id": "675c5f0a1b2c3d4e5f60bbbb",
+    "url": f"https://support.example.test{WEBHOOK_PATH}?secret=y",
+    "device": "68fd1067b488de07029f0002",
+    "status": "active",
+}
+_REPORTS = ("message:out:sent", "message:out:ack", "message:reaction")
+#: What can be subscribed to.
+_EVENTS = {
+    Plan.ALL: [name for name in SUBSCRIBED_EVENTS if name != "message:out:new"],
+    Plan.BUSINESS: [name for name in SUBSCRIBED_EVENTS if name != "message:out:sent"],
+    Plan.PROFESSIONAL: [name for name in SUBSCRIBED_EVENTS if name not in _REPORTS],
 }
 
 
@@ -141,6 +154,9 @@ class Line(WassengerClient):
             return Answer(429, {"status": 429, "message": "too many requests"}, retry_after)
         if not attempt.person.on_whatsapp:
             return Answer(400, {"status": 400, "message": "invalid number", "errorCode": "phone:invalid"}, None)
+        if attempt.person.is_forbidden:
+            attempt.is_forbidden = True
+            return Answer(403, {"status": 403, "message": "not allowed", "errorCode": "message:forbidden"}, None)
         return None
 
     def _note_refusal(self, attempt: Attempt, what: str) -> None:
@@ -163,11 +179,10 @@ class Line(WassengerClient):
             case "GET", "/messages":
                 return Answer(200, self._looked_up(params["reference"]), None)
             case "GET", "/devices/":
-                session = _DEVICE["session"] | {"status": "online" if self._wassenger.is_online else "offline"}
-                return Answer(200, _DEVICE | {"session": session}, None)
+                entity = bodies.devices_entity(self._world.account, is_online=self._wassenger.is_online)
+                return Answer(200, entity, None)
             case "GET", "/webhooks":
-                status = "active" if self._wassenger.webhook_is_enabled else "disabled"
-                return Answer(200, [_WEBHOOK | {"status": status}], None)
+                return Answer(200, self._webhooks(), None)
             case "POST", _ if path == f"/webhooks/{_WEBHOOK_ID}/enable":
                 self._wassenger.enable_webhook()
                 return Answer(200, {}, None)
@@ -175,6 +190,12 @@ class Line(WassengerClient):
                 return Answer(200, self._listed(params), None)
             case _:
                 raise AssertionError(f"a request that the provider does not know: {method} {path}")
+
+    def _webhooks(self) -> list[Any]:
+        account = self._world.account
+        status = "active" if self._wassenger.webhook_is_enabled else account.broken_webhook
+        events = {"events": list(_EVENTS[account.plan]) if account.tells_events else None}
+        return [_OTHER_WEBHOOK | events, _WEBHOOK | events | {"status": status}]
 
     def _looked_up(self, reference: str) -> list[Any]:
         ledger, weather = self._world.ledger, self._world.weather
@@ -189,5 +210,5 @@ class Line(WassengerClient):
 
     def _listed(self, params: Mapping[str, str]) -> list[Any]:
         words = self._wassenger.listed(datetime.fromisoformat(params["after"]))
-        size, page = int(params["size"]), int(params["page"])
+        size, page = min(int(params["size"]), self._world.account.most_a_page), int(params["page"])
         return [bodies.inbound(word) for word in words[page * size : (page + 1) * size]]

@@ -1,9 +1,13 @@
 """One run: a seed, its days, and what became of the promises."""
 
 import asyncio
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -14,7 +18,7 @@ from tests.simulation.courier import Courier
 from tests.simulation.daemon import CrashError
 from tests.simulation.evidence import Breach, Evidence
 from tests.simulation.host import Host
-from tests.simulation.promises import ALWAYS, everything_ends
+from tests.simulation.promises import ALWAYS, IN_THE_END
 from tests.simulation.replies import no_reply_is_lost
 from tests.simulation.team import Team
 from tests.simulation.timeline import DAY_SECONDS, HOUR_SECONDS
@@ -22,12 +26,19 @@ from tests.simulation.trace import Trace
 from tests.simulation.wassenger import Wassenger
 from tests.simulation.world import World
 from tests.support import VirtualLoop
+from wamsg2 import catch_up, retention, rules
+from wamsg2.backup import back_up
+from wamsg2.model import WamsgError
 from wamsg2.work import campaigning
 
 DAYS = 4
 #: A launch is several units, as with thousands of contacts.
 _CHUNK_ROWS = 7
+#: Where the daemon removes what is over: days stand for weeks. Nothing comes later than raw events are kept.
+_LIST_AT_MOST = timedelta(hours=30)
 _LATEST_WEBHOOK_SECONDS = 27 * HOUR_SECONDS
+#: Lists of one message a page stand for lists of thousands of pages.
+_PAGES_A_ROUND = 5
 _STORY_LINES = 40
 _STILL_SECONDS, _MOST_LOOKS = 0.001, 200_000
 
@@ -54,7 +65,7 @@ class Outcome:
 
 
 def simulate(seed: int, days: int = DAYS) -> Outcome:
-    """Live the days of a seed, and then a day or two of calm in which everything must end."""
+    """Live the days of a seed, then a day or two of calm in which everything must end, and take a backup."""
     with asyncio.Runner(loop_factory=_SimulatedLoop) as runner:
         return runner.run(_simulate(seed, days))
 
@@ -100,7 +111,13 @@ def _quiet(world: World) -> Iterator[None]:
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(processors=[world.trace.log], cache_logger_on_first_use=False)
     try:
-        with patch.object(campaigning, "CHUNK_ROWS", _CHUNK_ROWS):
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(campaigning, "CHUNK_ROWS", _CHUNK_ROWS))
+            if world.account.most_a_page == 1:
+                stack.enter_context(patch.object(catch_up, "_MOST_PAGES", _PAGES_A_ROUND))
+            if world.habits.kept:
+                stack.enter_context(patch.object(retention, "_UNIT_ROWS", _CHUNK_ROWS))
+                stack.enter_context(patch.object(rules, "_LIST_AT_MOST", _LIST_AT_MOST))
             yield
     finally:
         structlog.reset_defaults()
@@ -112,7 +129,7 @@ class _Run:
     def __init__(self, world: World) -> None:
         self._world = world
         random = world.chance("population")
-        world.ledger.people += population(random, random.randint(25, 60))
+        world.ledger.people += population(random, random.randint(25, 60), world.days)
         # A provider that gives up is only let off where lost webhooks are asked for.
         gives_up = bool(world.habits.catch_up_seconds) and random.random() < 0.5
         courier = Courier(world, disable_after=random.randint(3, 20) if gives_up else None)
@@ -141,16 +158,37 @@ class _Run:
         self._team.finish()
         await work
         await self._until_windows_close()
-        return self._outcome(world.days, self._judge(at_the_end=True))
+        return self._outcome(world.days, self._judge(at_the_end=True) or self._back_up())
 
     async def _until_windows_close(self) -> None:
+        """A Message 2 that comes of it opens none."""
         messages, timeline = self._world.ledger.messages, self._world.timeline
-        if messages:  # a Message 2 that they bring about opens none
-            await asyncio.sleep(max(messages[-1].accepted.seconds + 26 * HOUR_SECONDS - timeline.seconds, 0.0))
+        if messages:
+            last_seconds = max(
+                messages[-1].accepted.seconds, *(m.processed_seconds for m in messages if m.processed_seconds), 0.0
+            )
+            await asyncio.sleep(max(last_seconds + 26 * HOUR_SECONDS - timeline.seconds, 0.0))
 
     def _judge(self, *, at_the_end: bool = False) -> Breach | None:
-        judges = (*ALWAYS, everything_ends, no_reply_is_lost) if at_the_end else ALWAYS
+        judges = (*ALWAYS, *IN_THE_END, no_reply_is_lost) if at_the_end else ALWAYS
         return next((breach for judge in judges for breach in judge(self._evidence)), None)
+
+    def _back_up(self) -> Breach | None:
+        """A life ends with a backup of all that is left of it, which nothing may stand against."""
+        with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as elsewhere:
+            file = Path(directory) / "life.db"
+            file.write_bytes(self._host.database.keeper.serialize())
+            work = back_up(
+                file,
+                Path(directory),
+                window=self._world.habits.policy.window,
+                now=self._world.timeline.server.now(),
+            )
+            try:
+                backup = elsewhere.submit(asyncio.run, work).result()  # by the real time: it has threads of its own
+            except WamsgError as error:
+                return Breach("backup", str(error))
+        return next((Breach(v.promise, f"backup: {v.what}: {v.rows[0]}") for v in backup.violations), None)
 
     def _outcome(self, days: int, breach: Breach | None) -> Outcome:
         ledger = self._world.ledger

@@ -1,12 +1,15 @@
 """The people who run the campaigns, by commands that may die between any two of their units and are run again."""
 
 import asyncio
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import aiosqlite
 
@@ -27,6 +30,9 @@ T = TypeVar("T")
 
 #: Nobody judges a message that may still be on its way.
 _LONG_ENOUGH_SECONDS = 600.0
+#: How often somebody who corrects a file looks at the campaign.
+_LOOK_SECONDS = 120.0
+_REMOVED = "SELECT 1 FROM campaigns WHERE name = ? AND closed_at IS NOT NULL"
 _DOUBTS = """SELECT m.id, m.reference, c.phone, g.name
              FROM messages m JOIN contacts c ON c.id = m.contact_id JOIN campaigns g ON g.id = m.campaign_id
              WHERE m.status = 'uncertain' ORDER BY m.id"""
@@ -52,6 +58,22 @@ class _CommandStore(Store):
         return await super().write(work)
 
 
+class _HandClock:
+    """The clock of a machine on which people type commands."""
+
+    def __init__(self, world: World) -> None:
+        self._server = world.timeline.server
+        self._ahead = timedelta(seconds=world.habits.hand_clock_seconds)
+
+    def now(self) -> datetime:
+        """The time of day, as that machine has it."""
+        return self._server.now() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment."""
+        return self._server.monotonic()
+
+
 class Team:
     """What they do, campaign by campaign."""
 
@@ -61,7 +83,7 @@ class Team:
         self._random = world.chance("team")
         self._connection = host.database.keeper
         self._store = _CommandStore(self._connection, world.chance("commands"), world.weather)
-        self._clock = world.timeline.server
+        self._clock = _HandClock(world)
         self._campaigns = Campaigns(store=self._store, clock=self._clock, random=world.chance("keys"))
         self._is_over = False
 
@@ -71,7 +93,9 @@ class Team:
             for number in range(self._random.choice((2, 3, 3, 4))):
                 tasks.create_task(self._run_campaign(number, self._world.chance(f"campaign {number}")))
             tasks.create_task(self._look_at_doubts(self._world.chance("doubts")))
-            tasks.create_task(self._opt_out(self._world.chance("opt-outs")))
+            for person in self._world.ledger.people:
+                if (random := self._world.chance(f"hand {person.index}")).random() < 0.03:
+                    tasks.create_task(self._opt_out(person, random))
 
     # --- a campaign ---
 
@@ -81,6 +105,8 @@ class Team:
         await self._until(self._starts_seconds(number, random))
         people = self._world.ledger.people
         members = random.sample(people, random.randint(len(people) // 3, len(people) * 4 // 5))
+        if random.random() < 0.5:
+            members.sort(key=lambda person: person.index)  # as in the file of somebody who keeps order
         joiners = members[: random.choice((0, 0, 3))]
         await self._begin(campaign, members[len(joiners) :], random)
         fate = random.random()
@@ -90,6 +116,19 @@ class Team:
         if fate < 0.5:
             await asyncio.sleep(spread(random, 5.0, 20 * HOUR_SECONDS))
             await (self._pause(campaign, random) if fate < 0.35 else self._cancel(campaign))
+        if random.random() < 0.5:
+            await self._import_again(campaign, members, random)
+
+    async def _import_again(self, campaign: Campaign, members: Sequence[Person], random: Random) -> None:
+        """A corrected file comes in days later, now and then just while the campaign is being removed."""
+        while not self._is_over:
+            wanted_seconds = self._world.timeline.seconds + spread(random, 0.5 * HOUR_SECONDS, 24 * HOUR_SECONDS)
+            look_seconds = _LOOK_SECONDS if self._world.habits.kept else HOUR_SECONDS
+            while self._world.timeline.seconds < wanted_seconds and not self._is_over:
+                await asyncio.sleep(look_seconds)
+                if self._rows(_REMOVED, campaign.name):
+                    break
+            await self._import(campaign, members, random)
 
     def _starts_seconds(self, number: int, random: Random) -> float:
         """The first at once, half of the others soon, so that they overlap."""
@@ -166,10 +205,11 @@ class Team:
 
     async def _look_at_doubts(self, random: Random) -> None:
         """Every now and then somebody looks at what look-ups do not settle, and says what is true."""
-        never_resent = not self._world.habits.policy.resend_after
+        # Where look-ups prove nothing, somebody always says.
+        never_resent = not self._world.habits.policy.resend_after or math.isfinite(self._world.account.keeps_seconds)
         while not self._is_over:
             await asyncio.sleep(spread(random, HOUR_SECONDS, 6 * HOUR_SECONDS))
-            for doubt in self._connection.execute(_DOUBTS).fetchall():
+            for doubt in self._rows(_DOUBTS):
                 if never_resent or random.random() < 0.3:
                     retry = random.random() < 0.8
                     await self._insist("resolve", doubt[1], partial(self._resolve, *doubt, retry=retry))
@@ -194,11 +234,15 @@ class Team:
 
         await self._store.write(unit)
 
-    async def _opt_out(self, random: Random) -> None:
-        """Some tell the team instead of us."""
-        for person in self._world.ledger.people:
-            if random.random() < 0.02:
-                await self._until(random.uniform(0.0, self._world.end_seconds))
+    async def _opt_out(self, person: Person, random: Random) -> None:
+        """Some tell the team instead of us; some of them, that they want messages again."""
+        await self._until(random.uniform(0.0, self._world.end_seconds))
+        await self._insist("opt-out", person.written, partial(self._opt_out_by_hand, person))
+        while random.random() < 0.7:
+            await asyncio.sleep(spread(random, 1.0, 6 * HOUR_SECONDS))
+            await self._insist("opt-in", person.written, partial(self._opt_in_by_hand, person))
+            if random.random() < 0.3:
+                await asyncio.sleep(spread(random, 1.0, 6 * HOUR_SECONDS))
                 await self._insist("opt-out", person.written, partial(self._opt_out_by_hand, person))
 
     async def _opt_out_by_hand(self, person: Person) -> None:
@@ -206,9 +250,23 @@ class Team:
             consent.opt_out_number(tx, person.written, phone.key(person.written), self._clock.now())
             moment = self._world.trace.note("team", "opts out", phone=person.written)
             person.contact_since = person.contact_since or moment
-            self._world.ledger.by_hand[person.index].append(moment)
+            self._world.ledger.opted_out_by_hand[person.index].append(moment)
 
         await self._store.write(unit)
+
+    async def _opt_in_by_hand(self, person: Person) -> None:
+        def unit(tx: Tx) -> None:
+            consent.opt_in_number(tx, phone.key(person.written), self._clock.now())
+            moment = self._world.trace.note("team", "opts in", phone=person.written)
+            self._world.ledger.opted_in_by_hand[person.index].append(moment)
+
+        await self._store.write(unit)
+
+    def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What a look at the database shows; nothing while somebody writes."""
+        with suppress(sqlite3.OperationalError):
+            return self._connection.execute(sql, parameters).fetchall()
+        return []
 
     def finish(self) -> None:
         """The days are over: nobody looks any more, once everything is in order."""

@@ -63,3 +63,8 @@ def at(seconds: float) -> datetime:
 def since_start(moment: datetime) -> float:
     """Seconds from the beginning to a true time of day."""
     return (moment - START).total_seconds()
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    """As WhatsApp stamps messages."""
+    return moment.replace(microsecond=0)

@@ -1,7 +1,7 @@
 """What happened, line by line: read when a run fails, compared when two runs must be one."""
 
 from bisect import bisect_left
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import structlog
@@ -47,6 +47,10 @@ class Trace:
         """A structlog processor: the daemon's own words belong to the trace, and nowhere else."""
         self.note("daemon", event.pop("event"), **event)
         raise structlog.DropEvent
+
+    def named(self, who: str, what: str) -> Iterator[Line]:
+        """Every line on a thing that somebody did."""
+        return (line for line in self._lines if (line.who, line.what) == (who, what))
 
     def lines(self) -> list[str]:
         """Everything."""

@@ -37,6 +37,11 @@ class Weather:
     crash_between: float  #: ... or while a request is on its way
     disk_error: float  #: a commit is refused
     cut: float  #: a command dies between two of its units
+    blank: float  #: a message is told without its words first
+    elsewhere: float  #: somebody writes to another device of the account
+    colleague: float  #: somebody else of the team sends our words from another device
+    queued_long: float  #: the provider's queue keeps a message for hours
+    failed_first: float  #: a message is reported as failed, and is sent after all
 
     @classmethod
     def drawn(cls, random: Random) -> "Weather":
@@ -70,6 +75,11 @@ _MOST = {
     "crash_between": 0.04,
     "disk_error": 0.01,
     "cut": 0.2,
+    "blank": 0.3,
+    "elsewhere": 0.15,
+    "colleague": 0.1,
+    "queued_long": 0.1,
+    "failed_first": 0.1,
 }
 
 
