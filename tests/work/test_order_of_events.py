@@ -132,6 +132,19 @@ async def test_a_message_2_that_start_earned_and_that_was_sent_stays_earned(tmp_
         assert await home.rows("SELECT opted_out FROM contacts") == [(0,)]
 
 
+@pytest.mark.parametrize("overlap", list(Overlap))
+async def test_words_of_a_clock_ahead_that_arrive_at_once(tmp_path: Path, overlap: Overlap) -> None:
+    """They count from one moment, their arrival; still the first one alone has earned the Message 2."""
+    async with house(tmp_path, policy=Policy(overlap=overlap)) as home:
+        await home.campaign(ONE)
+        await home.send_one()
+        home.clock.advance(60)
+        for n, text in enumerate(("yes", "please", "STOP")):
+            await home.receive(inbound(ONE, text, at=home.clock.now() + (7 + n) * SECOND, wa_id=f"A{n}"))
+        assert await home.outcomes() == ["message_2_queued", "message_2_exists", "opt_out"]
+        assert [(step, status) for _, step, status in await home.statuses()] == [(1, "sent"), (2, "cancelled")]
+
+
 async def test_a_message_2_that_was_sent_stays_earned(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         await home.campaign(ONE)

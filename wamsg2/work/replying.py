@@ -224,8 +224,17 @@ def _board(tx: Tx, contact: Contact, words: Sequence[Written], consents: Consent
     # Twice the window where something is decided again: its Message 1 may have left its window since.
     windows = 2 if any(word.rows for word in words) else 1
     found = messages.message_1s_of(tx, contact.id, min(times), policy.window * windows)
+    # By the row that earned it: what comes from a clock ahead of ours has the one time of its arrival.
+    earned = {
+        (row.campaign_id, word.interaction.reply_at)
+        for word in words
+        for row in word.rows
+        if row.outcome is ReplyOutcome.MESSAGE_2_QUEUED
+    }
     free = frozenset(
-        m.campaign_id for m in found if m.message_2 and m.message_2.is_untouched and m.message_2.reply_at in times
+        m.campaign_id
+        for m in found
+        if m.message_2 and m.message_2.is_untouched and (m.campaign_id, m.message_2.reply_at) in earned
     )
     return _Board(
         consents=consents,
