@@ -1,10 +1,12 @@
 """Others on the database's file: what it costs to read for long, and a stop while everything waits for a lock."""
 
 import asyncio
+import base64
 import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -25,7 +27,8 @@ async def forty_mebibytes(made: Site, name: str) -> int:
     """Take in so much, more than fits into the log before it is copied back; how long the log is then."""
     async with aiohttp.ClientSession() as session:
         for n in range(40):
-            body = {"event": "x", "data": f"{name} {n} {'x' * (MIB - 100)}"}
+            noise = base64.b64encode(Random(f"{name} {n}").randbytes(MIB * 3 // 4 - 100)).decode()  # does not pack well
+            body = {"event": "x", "data": noise}
             async with session.post(made.webhook_url, json=body) as response:
                 assert response.status == 200
     return made.database.with_name("wamsg2.db-wal").stat().st_size
@@ -39,7 +42,7 @@ async def test_a_long_read_lets_the_log_grow(tmp_path: Path) -> None:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM events").fetchall()
             first, second = [await forty_mebibytes(made, name) for name in ("first", "second")]
-            assert second >= first + 30 * MIB
+            assert second >= first + 20 * MIB
             assert (await made.status())["status"] == "ok"
         assert await forty_mebibytes(made, "third") <= second + 4 * MIB
         assert await made.stop(daemon) == 0
