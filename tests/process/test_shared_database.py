@@ -27,7 +27,9 @@ async def forty_mebibytes(made: Site, name: str) -> int:
     """Take in so much, more than fits into the log before it is copied back; how long the log is then."""
     async with aiohttp.ClientSession() as session:
         for n in range(40):
-            noise = base64.b64encode(Random(f"{name} {n}").randbytes(MIB * 3 // 4 - 100)).decode()  # does not pack well
+            noise = base64.b64encode(
+                Random(f"{name} {n}").randbytes(MIB * 3 // 4 - 100)
+            ).decode()  # does not pack well
             body = {"event": "x", "data": noise}
             async with session.post(made.webhook_url, json=body) as response:
                 assert response.status == 200
