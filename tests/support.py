@@ -288,7 +288,7 @@ def readable(files: Iterable[Path]) -> bytes:
 
 @cache
 def empty_database() -> bytes:
-    """The file of a database without a row. Thousands of tests begin with one, and to make it costs more than most do."""
+    """The file of a database without a row. Thousands of tests begin with one, and making it costs more than most."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)

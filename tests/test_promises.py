@@ -624,24 +624,32 @@ class World(RuleBasedStateMachine):
 QUIET = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
 
 
-# Where it thinks that it runs in a CI, Hypothesis would do the same examples again and again.
+# The default run does the same examples each time; the long ones hunt.
 MACHINE = settings(
     stateful_step_count=60,
     deadline=None,
     suppress_health_check=QUIET,
     database=None,
-    derandomize=False,
+    derandomize=True,
     report_multiple_bugs=False,
 )
 
 
 def test_promises() -> None:
-    run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=100))
+    run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=60))
 
 
 @pytest.mark.soak
 def test_promises_for_long() -> None:
-    run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=5000, stateful_step_count=150))
+    long = settings(MACHINE, max_examples=5000, stateful_step_count=150, derandomize=False)
+    run_state_machine_as_test(World, settings=long)
+
+
+class Hurried(World):
+    """Leaves out the check that takes most of the time."""
+
+    def nothing_is_violated(self, *, at_the_end: bool = False) -> None:
+        """Looks at nothing."""
 
 
 def test_the_machine_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -654,15 +662,16 @@ def test_the_machine_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     monkeypatch.setattr(settling, "recover", forget)
+    many = settings(MACHINE, max_examples=1000, phases=[Phase.generate], derandomize=False)
     with pytest.raises(AssertionError, match="P1: "):
-        run_state_machine_as_test(World, settings=settings(MACHINE, max_examples=1000, phases=[Phase.generate]))
+        run_state_machine_as_test(Hurried, settings=many)
 
 
 def test_the_machine_goes_everywhere() -> None:
     """A machine that never sends a Message 2 proves nothing of it."""
     seen: set[object] = set()
 
-    class Surveyed(World):
+    class Surveyed(Hurried):
         def teardown(self) -> None:
             seen.update(self.rows("SELECT step, status FROM messages"))
             seen.update(outcome for (outcome,) in self.rows("SELECT outcome FROM interactions"))
@@ -678,8 +687,8 @@ def test_the_machine_goes_everywhere() -> None:
         "opted_out", "opt_out", "opt_in", "unknown_contact",
         *((source.value, name) for source in EventSource for name in ("message:in:new", "message:out:ack")),
     }  # fmt: skip
-    long = settings(MACHINE, max_examples=20, stateful_step_count=200, phases=[Phase.generate])
-    for _ in range(20):  # two are enough, nearly always
+    long = settings(MACHINE, max_examples=20, stateful_step_count=200, phases=[Phase.generate], derandomize=False)
+    for _ in range(80):  # five are enough, nearly always
         run_state_machine_as_test(Surveyed, settings=long)
         if seen >= wanted:
             return

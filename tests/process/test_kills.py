@@ -47,15 +47,12 @@ async def killed_around_a_commit(directory: Path, point: str, count: int) -> Non
         assert await made.stop(last) == 0
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("unit", ["claim", "settle", "receive_row"])
-async def test_killed_around_a_commit(tmp_path: Path, unit: str) -> None:
-    """Early and in the middle of the campaign; the four daemons of a unit mostly wait, so they run side by side."""
+async def test_killed_around_a_commit(tmp_path: Path, unit: str, count: int) -> None:
+    """Early or in the middle of the campaign; the two daemons of a unit mostly wait, so they run side by side."""
     await asyncio.gather(
-        *(
-            killed_around_a_commit(tmp_path / f"{when}-{count}", f"{when}:{unit}", count)
-            for when in ("before", "after")
-            for count in (1, 4)
-        )
+        *(killed_around_a_commit(tmp_path / when, f"{when}:{unit}", count) for when in ("before", "after"))
     )
 
 
@@ -93,10 +90,11 @@ async def killed_during_a_request(directory: Path, kind: str, nth: int) -> None:
         assert await made.stop(last) == 0
 
 
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.soak), 2, pytest.param(3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", ["accepted", "sent", "reply"])
-async def test_killed_during_a_request(tmp_path: Path, kind: str) -> None:
+async def test_killed_during_a_request(tmp_path: Path, kind: str, nth: int) -> None:
     """At the moment at which the provider has taken a message, reports it, or a contact answers."""
-    await asyncio.gather(*(killed_during_a_request(tmp_path / str(nth), kind, nth) for nth in (1, 2, 3)))
+    await killed_during_a_request(tmp_path / "site", kind, nth)
 
 
 async def test_sigterm_settles_what_is_under_way(tmp_path: Path) -> None:

@@ -27,10 +27,8 @@ async def forty_mebibytes(made: Site, name: str) -> int:
     """Take in so much, more than fits into the log before it is copied back; how long the log is then."""
     async with aiohttp.ClientSession() as session:
         for n in range(40):
-            noise = base64.b64encode(
-                Random(f"{name} {n}").randbytes(MIB * 3 // 4 - 100)
-            ).decode()  # does not pack well
-            body = {"event": "x", "data": noise}
+            noise = Random(f"{name} {n}").randbytes(MIB * 3 // 4 - 100)  # which cannot be packed
+            body = {"event": "x", "data": base64.b64encode(noise).decode()}
             async with session.post(made.webhook_url, json=body) as response:
                 assert response.status == 200
     return made.database.with_name("wamsg2.db-wal").stat().st_size
