@@ -534,6 +534,21 @@ def test_absence_proves_nothing_once_the_provider_may_have_deleted_the_message(
     assert (rules.why_unproved(absence, retention) is None) is (absence is rules.Absence.PROVED)
 
 
+@pytest.mark.parametrize(
+    ("retention", "absence"),
+    [
+        pytest.param(timedelta(0), rules.Absence.MAY_BE_DELETED, id="it keeps none"),
+        pytest.param(5 * TWO_MINUTES, rules.Absence.NOT_YET_PROVED, id="a while"),
+    ],
+)
+def test_absence_proves_nothing_while_the_attempt_seems_to_be_still_to_come(
+    retention: timedelta, absence: rules.Absence
+) -> None:
+    """The clock was set back since, as by a restart: how long ago the attempt was is not known."""
+    asked = doubt(SENT_AT - DAY)
+    assert rules.judge_absence(asked, SENT_AT - MICROSECOND, TWO_MINUTES, retention) is absence
+
+
 def test_a_person_is_told_why_absence_proves_nothing() -> None:
     because = "no proof that it never arrived: "
     deleted = rules.Absence.MAY_BE_DELETED

@@ -414,8 +414,11 @@ def judge_absence(doubt: Doubt, looked_at: datetime, resend_after: timedelta, re
     """
     if retention is None:
         return Absence.RETENTION_UNKNOWN
-    if looked_at - doubt.attempted_at >= retention:
+    age = looked_at - doubt.attempted_at
+    if not retention or age >= retention:
         return Absence.MAY_BE_DELETED
+    if age < timedelta(0):
+        return Absence.NOT_YET_PROVED  # the clock was set back: nobody knows how long ago the attempt was
     if not resend_after or doubt.absent_since is None or looked_at - doubt.absent_since < resend_after:
         return Absence.NOT_YET_PROVED
     return Absence.PROVED
