@@ -83,7 +83,7 @@ async def overlapping_campaigns(directory: Path, contacts: int, overlap: str) ->
 
 @pytest.mark.parametrize("overlap", ["latest", "all"])
 async def test_overlapping_campaigns(tmp_path: Path, overlap: str) -> None:
-    await overlapping_campaigns(tmp_path, 120, overlap)
+    await overlapping_campaigns(tmp_path, 60, overlap)
 
 
 @pytest.mark.soak
