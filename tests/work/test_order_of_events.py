@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
@@ -189,24 +190,24 @@ async def test_replied_forgets_a_reply_to_what_never_arrived(tmp_path: Path) -> 
 @cache
 def sent_campaigns(names: tuple[str, ...], policy: Policy) -> bytes:
     """A database in which the Message 1 of each campaign was accepted, an hour apart."""
-    connection = memory()
-    for n, name in enumerate(names):
-        at = START + n * HOUR
-        key = name * 3
-        units: list[Work[Any]] = [
-            partial(campaigns.add, name=name, key=key, message_1="Hello", message_2="More", now=at),
-            partial(campaigning.add_rows, name=name, rows=[ROW], now=at),
-            partial(campaigning.prepare_launch, name=name, after_contact_id=0, now=at),
-            partial(campaigning.finish_launch, name=name, now=at),
-        ]
-        for unit in units:
+    with closing(memory()) as connection:
+        for n, name in enumerate(names):
+            at = START + n * HOUR
+            key = name * 3
+            units: list[Work[Any]] = [
+                partial(campaigns.add, name=name, key=key, message_1="Hello", message_2="More", now=at),
+                partial(campaigning.add_rows, name=name, rows=[ROW], now=at),
+                partial(campaigning.prepare_launch, name=name, after_contact_id=0, now=at),
+                partial(campaigning.finish_launch, name=name, now=at),
+            ]
+            for unit in units:
+                commit(connection, unit)
+            (claim,) = commit(connection, partial(claiming.claim, now=at, due_before=at, most=1)).claims
+            accepted = Accepted(queue_id=f"{n + 1:024x}", wa_id=f"3EB0{n + 1:04X}")
+            start = Start(at, timedelta(seconds=2))
+            unit = partial(settling.settle, claim=claim, outcome=accepted, start=start, now=at, policy=policy)
             commit(connection, unit)
-        (claim,) = commit(connection, partial(claiming.claim, now=at, due_before=at, most=1)).claims
-        accepted = Accepted(queue_id=f"{n + 1:024x}", wa_id=f"3EB0{n + 1:04X}")
-        start = Start(at, timedelta(seconds=2))
-        unit = partial(settling.settle, claim=claim, outcome=accepted, start=start, now=at, policy=policy)
-        commit(connection, unit)
-    return connection.serialize()
+        return connection.serialize()
 
 
 class World:
@@ -221,7 +222,10 @@ class World:
     def do(self, work: Any) -> Any:
         return commit(self.connection, work)
 
-    def take(self, bodies: Sequence[bytes]) -> "World":
+    def close(self) -> None:
+        self.connection.close()
+
+    def take(self, bodies: Sequence[bytes]) -> None:
         at = START + 40 * HOUR
         for body in bodies:
             event = events.parse(body)
@@ -229,7 +233,6 @@ class World:
                 lambda tx, e=event: receiving.receive(tx, e, arrived_at=at, policy=self.policy, signals=NO_SIGNALS)
             )
             assert received.result is not EventResult.IGNORED
-        return self
 
     def end(self) -> object:
         """What leaves, what was decided of each word, and who wants no messages."""
@@ -283,9 +286,10 @@ def test_the_order_of_events_does_not_matter(names: tuple[str, ...], overlap: Ov
     @given(_happenings(len(names)), st.data())
     def law(bodies: list[bytes], data: st.DataObject) -> None:
         repeated = bodies + data.draw(st.lists(st.sampled_from(bodies), max_size=2))
-        first = World(names, policy).take(bodies)
-        other = World(names, policy).take(data.draw(st.permutations(repeated)))
-        assert first.end() == other.end()
-        assert first.violations() == other.violations() == []
+        with closing(World(names, policy)) as first, closing(World(names, policy)) as other:
+            first.take(bodies)
+            other.take(data.draw(st.permutations(repeated)))
+            assert first.end() == other.end()
+            assert first.violations() == other.violations() == []
 
     law()
