@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import aiosqlite
 
-from wamsg2 import phone
+from wamsg2 import phone, rules
 from wamsg2.campaigns import Campaigns
 from wamsg2.clock import Clock
 from wamsg2.inbox import Inbox
@@ -23,11 +23,12 @@ from wamsg2.model import Absent, Accepted, Claim, LookUp, Outcome, Policy, Start
 from wamsg2.pacing import FailureRun
 from wamsg2.provider_retention import ProviderRetention
 from wamsg2.sender import Sender
-from wamsg2.store import bodies
+from wamsg2.store import bodies, verify
 from wamsg2.store.database import Store
 from wamsg2.store.schema import migrate
 from wamsg2.store.writer import InlineWriter, Work, commit_batch
 from wamsg2.wassenger.account import State
+from wamsg2.wassenger.events import INBOUND_EVENTS
 from wamsg2.work import campaigning, claiming, settling
 
 T = TypeVar("T")
@@ -212,6 +213,16 @@ class House:
     async def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Whatever a test wants to see."""
         return [tuple(row) for row in await self.store.reader.execute_fetchall(sql, parameters)]
+
+    async def violations(self) -> list[verify.Violation]:
+        """The promises that the database shows broken."""
+        return await verify.violations(
+            self.store.reader,
+            window=self.policy.window,
+            tolerance=rules.TOLERANCE,
+            now=self.clock.now(),
+            inbound_events=INBOUND_EVENTS,
+        )
 
     async def bodies(self) -> list[bytes]:
         """The body of every raw event, in order of their ids."""

@@ -33,8 +33,7 @@ from wamsg2.model import (
     WamsgError,
 )
 from wamsg2.privacy import Privacy, clean
-from wamsg2.store import messages, notes, verify
-from wamsg2.store.verify import Violation
+from wamsg2.store import messages, notes
 from wamsg2.wassenger import events
 from wamsg2.work import campaigning, consent, forgetting, settling
 
@@ -53,16 +52,6 @@ def left_in_files(directory: Path, words: Iterable[str]) -> set[str]:
     """Which of the words stand in any file, by their bytes, as they are or as JSON escapes them."""
     everything = readable(file for file in directory.iterdir() if file.is_file())
     return {w for w in words if w.encode() in everything or json.dumps(w)[1:-1].encode() in everything}
-
-
-async def violations(home: House) -> list[Violation]:
-    return await verify.violations(
-        home.store.reader,
-        window=home.policy.window,
-        tolerance=rules.TOLERANCE,
-        now=home.clock.now(),
-        inbound_events=events.INBOUND_EVENTS,
-    )
 
 
 async def counts(home: House) -> list[Any]:
@@ -136,7 +125,7 @@ async def test_counts_and_promises_stay(tmp_path: Path) -> None:
         before = (await counts(home))[1:], await home.rows(kept), await home.outcomes()
         for number in (*PHONES, STRANGER):
             await privacy_of(home).forget(number)
-            assert await violations(home) == []
+            assert await home.violations() == []
         assert ((await counts(home))[1:], await home.rows(kept), await home.outcomes()) == before
         assert await home.rows("SELECT count(*) FROM messages WHERE status = 'queued'") == [(0,)]
         await home.store.close()
@@ -209,7 +198,7 @@ async def test_a_draft_is_launched_around_them(tmp_path: Path) -> None:
         await privacy_of(home).forget(ANA)
         await home.campaigns.launch("spring")
         assert [status for *_, status in await home.statuses()] == ["cancelled", "queued"]
-        assert await violations(home) == []
+        assert await home.violations() == []
 
 
 async def test_what_others_said_of_them_is_blotted_out(home: House, tmp_path: Path) -> None:
@@ -223,7 +212,7 @@ async def test_what_others_said_of_them_is_blotted_out(home: House, tmp_path: Pa
     assert erased.mentions == 4
     assert ("ask …, not me",) in await home.rows("SELECT text FROM interactions")
     assert ('{"name":"your friend …"}',) in await home.rows("SELECT variables FROM recipients")
-    assert await violations(home) == []
+    assert await home.violations() == []
     await home.store.close()
     await clean(home.store.path, erased.words)
     assert left_in_files(tmp_path, ["611222333", "611 222 333"]) == set()
@@ -242,7 +231,7 @@ async def test_somebody_who_is_no_contact(tmp_path: Path) -> None:
         assert await home.rows("SELECT count(*) FROM contacts") == [(0,)]
         assert await home.rows("SELECT DISTINCT chat_ids FROM waiting_receipts") == [("",)]
         assert await home.receive(inbound_from_lid(ANAS_LID, "moonlight", at=START, wa_id="A3")) == "ignored"
-        assert await violations(home) == []
+        assert await home.violations() == []
         await home.store.close()
         await clean(home.store.path, erased.words)
         assert left_in_files(tmp_path, SECRETS) == set()
@@ -253,9 +242,9 @@ async def test_a_run_that_was_cut_off_is_done_again(home: House, tmp_path: Path)
     assert await write(home, "postscript", "AC00000000000000000000000000A3") == "ignored"
     with pytest.raises(WamsgError, match="is being forgotten"):
         await home.store.write(lambda tx: consent.opt_in_number(tx, phone.key(ANA), home.clock.now()))
-    assert [v.promise for v in await violations(home)] == ["P8"]
+    assert [v.promise for v in await home.violations()] == ["P8"]
     erased = await privacy_of(home).forget(ANA)
-    assert await violations(home) == []
+    assert await home.violations() == []
     await home.store.close()
     await clean(home.store.path, erased.words)
     assert left_in_files(tmp_path, SECRETS) == set()
@@ -329,7 +318,7 @@ async def test_nothing_brings_them_back(after: House, tmp_path: Path, body: dict
     assert await after.receive(body) == "duplicate"
     assert ((await counts(after))[:2], await after.rows("SELECT * FROM contacts")) == before
     assert (await after.rows("SELECT result, body FROM events ORDER BY id DESC LIMIT 1")) == [("ignored", b"{}")]
-    assert await violations(after) == []
+    assert await after.violations() == []
     await after.store.close()
     assert left_in_files(tmp_path, (*SECRETS, "141421356237309", "Hello Anabella")) == set()
 
@@ -375,7 +364,7 @@ async def test_a_late_receipt_counts_without_their_names(after: House, tmp_path:
         ("failed", rules.FORGOTTEN, None),
     ]
     assert await after.receive(inbound_from_lid("141421356237309@lid", at=START, wa_id="B1")) == "ignored"
-    assert await violations(after) == []
+    assert await after.violations() == []
     await after.store.close()
     assert left_in_files(tmp_path, (*SECRETS, "141421356237309")) == set()
 
@@ -407,10 +396,10 @@ async def test_raw_events_that_cannot_be_read_are_shown_so_and_emptied(home: Hou
     assert everything is not None
     assert [e["id"] for e in everything["events"] if e["body"] is None] == [everything["interactions"][0]["event_id"]]
     assert not await privacy_of(home).is_known("+34999999999")
-    assert [(v.promise, len(v.rows)) for v in await violations(home)] == [("P5", 2)]
+    assert [(v.promise, len(v.rows)) for v in await home.violations()] == [("P5", 2)]
     await privacy_of(home).forget(ANA)
     assert (await home.bodies())[-1] == b"{}"
-    assert await violations(home) == []
+    assert await home.violations() == []
 
 
 async def test_an_event_with_more_numbers_than_can_be_looked_at_is_emptied(after: House) -> None:
@@ -451,7 +440,7 @@ async def test_a_request_under_way_ends_without_their_words(
         await home.settle(claim, outcome)
         assert await home.rows("SELECT status, text FROM messages") == [(status.value, "")]
         assert await home.rows("SELECT count(*) FROM chat_ids") == [(0,)]
-        assert await violations(home) == []
+        assert await home.violations() == []
         await home.store.close()
         await clean(home.store.path, [])
         assert left_in_files(tmp_path, (*SECRETS, "141421356237309")) == set()
@@ -468,7 +457,7 @@ async def test_a_look_up_ends_without_their_words(tmp_path: Path, answer: Accept
         await home.store.write(
             lambda tx: settling.settle_look_up(tx, doubt, answer, retention=KEPT, now=now, policy=home.policy)
         )
-        assert await violations(home) == []
+        assert await home.violations() == []
         await home.store.close()
         await clean(home.store.path, [])
         assert left_in_files(tmp_path, (*SECRETS, "141421356237309")) == set()
@@ -483,7 +472,7 @@ async def test_a_crash_during_the_request(tmp_path: Path) -> None:
             lambda tx: settling.resolve(tx, 1, MessageStatus.QUEUED, now=home.clock.now(), policy=home.policy)
         )
         assert await home.rows("SELECT status FROM messages") == [("cancelled",)]
-        assert await violations(home) == []
+        assert await home.violations() == []
 
 
 async def test_a_reply_that_waited_gets_no_message_2(tmp_path: Path) -> None:
@@ -495,7 +484,7 @@ async def test_a_reply_that_waited_gets_no_message_2(tmp_path: Path) -> None:
         await home.settle(claim, Accepted("a" * 24))
         assert await home.outcomes() == ["opted_out"]
         assert await home.rows("SELECT count(*) FROM messages") == [(1,)]
-        assert await violations(home) == []
+        assert await home.violations() == []
 
 
 # --- import, and back ----------------------------------------------------------------------------------------
@@ -530,7 +519,7 @@ async def test_remembered_they_are_who_they_were_and_opted_out(after: House) -> 
     assert await write(after, "START", "B1") == "accepted"
     assert await after.rows("SELECT opted_out FROM contacts WHERE id = 1") == [(0,)]
     assert await after.receive(inbound_from_lid(ANAS_LID, "hello", at=after.clock.now(), wa_id="B2")) == "accepted"
-    assert await violations(after) == []
+    assert await after.violations() == []
 
 
 async def test_somebody_who_was_no_contact_is_remembered_as_nobody(tmp_path: Path) -> None:
@@ -670,7 +659,7 @@ def test_whatever_they_wrote_is_gone(texts: list[str], name: str, number: str) -
             for n, text in enumerate(texts):
                 await home.receive(inbound(number, text, at=home.clock.now(), wa_id=f"AC{n:030X}"))
             erased = await privacy_of(home).forget(number)
-            assert await violations(home) == []
+            assert await home.violations() == []
         await clean(directory / "test.db", erased.words)
         stored = [text.replace("\x00", "") for text in (*texts, name)]
         assert left_in_files(directory, [*stored, number.removeprefix("+")]) == set()

@@ -14,9 +14,8 @@ from wamsg2 import phone, rules
 from wamsg2.model import EventSource, NotificationState
 from wamsg2.privacy import Privacy
 from wamsg2.retention import Kept, Retention
-from wamsg2.store import notifications, retention, verify
+from wamsg2.store import notifications, retention
 from wamsg2.store.writer import StoreUnavailableError, WriterStoppedError
-from wamsg2.wassenger import events
 from wamsg2.work import campaigning, pruning
 from wamsg2.work.campaigning import CampaignError
 
@@ -24,22 +23,12 @@ DAY = timedelta(days=1)
 MONTH = timedelta(days=30)
 
 
-async def violations(home: House) -> list[verify.Violation]:
-    return await verify.violations(
-        home.store.reader,
-        window=home.policy.window,
-        tolerance=rules.TOLERANCE,
-        now=home.clock.now(),
-        inbound_events=events.INBOUND_EVENTS,
-    )
-
-
 async def prune(home: House, raw_events: timedelta = MONTH, **kept: timedelta) -> None:
     service = Retention(
         store=home.store, clock=home.clock, policy=home.policy, kept=Kept(raw_events, **kept), pause_seconds=0
     )
     await service.step()
-    assert await violations(home) == []
+    assert await home.violations() == []
 
 
 async def count(home: House, *tables: str) -> list[int]:
@@ -199,7 +188,7 @@ async def test_a_campaign_that_is_long_over_goes_whole(over: House) -> None:
     assert await over.outcomes() == ["unknown_contact"]
     await over.campaign(ONE, TWO)  # the name is free
     assert await over.statuses() == [(TWO, 1, "cancelled"), (ONE, 1, "queued")]
-    assert await violations(over) == []
+    assert await over.violations() == []
 
 
 async def test_it_goes_not_before_its_raw_events(over: House) -> None:
@@ -315,7 +304,7 @@ async def test_a_campaign_is_closed_before_its_first_row_goes(over: House) -> No
         await imported(over, ONE, TWO)
     assert await remove_some(over, ended_before=60 * DAY, most=1) is pruning.Progress.SOME
     assert await count(over, "recipients") == [1]
-    assert await violations(over) == []
+    assert await over.violations() == []
 
 
 @pytest.mark.parametrize("action", ["launch", "pause", "resume", "cancel"])

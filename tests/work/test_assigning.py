@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import START, House, house, inbound, inbound_from_lid
-from wamsg2 import phone, rules
+from wamsg2 import phone
 from wamsg2.model import Accepted, Overlap, Policy, ReplyOutcome, Uncertain, WamsgError
-from wamsg2.store import verify
-from wamsg2.wassenger.events import INBOUND_EVENTS
 from wamsg2.work import replying
 
 ONE, TWO, STRANGER = "+34600000001", "+34600000002", "+34699999999"
@@ -22,13 +20,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     """Whatever happens here, nothing of it breaks a promise."""
     async with house(tmp_path) as made:
         yield made
-        assert await verify.violations(
-            made.store.reader,
-            window=made.policy.window,
-            tolerance=rules.TOLERANCE,
-            now=made.clock.now(),
-            inbound_events=INBOUND_EVENTS,
-        ) == []  # fmt: skip
+        assert await made.violations() == []
 
 
 async def assign(home: House, interaction_id: int, number: str) -> Mapping[int, ReplyOutcome]:

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support import House, ack, house, inbound, inbound_from_lid
-from wamsg2 import phone, rules
+from wamsg2 import phone
 from wamsg2.model import Policy, Ruling
 from wamsg2.privacy import Privacy
-from wamsg2.store import verify
-from wamsg2.wassenger.events import INBOUND_EVENTS
 from wamsg2.work import consent, replying
 
 ONE, TWO, STRANGER = "+34600000001", "+34600000002", "+34699999999"
@@ -25,13 +23,7 @@ async def home(tmp_path: Path) -> AsyncIterator[House]:
     """Whatever happens here, nothing of it breaks a promise."""
     async with house(tmp_path) as made:
         yield made
-        assert await verify.violations(
-            made.store.reader,
-            window=made.policy.window,
-            tolerance=rules.TOLERANCE,
-            now=made.clock.now(),
-            inbound_events=INBOUND_EVENTS,
-        ) == []  # fmt: skip
+        assert await made.violations() == []
 
 
 def from_both(home: House, number: str, text: str, wa_id: str, **changes: Any) -> dict[str, Any]:
