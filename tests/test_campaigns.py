@@ -318,7 +318,7 @@ async def test_a_text_that_would_be_too_long_is_refused_with_its_row(home: House
     await home.campaigns.create("spring", "Hello {{name}}", None)
     report = await home.campaigns.import_contacts("spring", write(f"phone,name\n{ONE},{'x' * 5000}\n"))
     assert [(r.row, r.column) for r in report.refused] == [(2, "-")]
-    assert "4096 at the most" in report.refused[0].reason
+    assert "the limit is 4096" in report.refused[0].reason
 
 
 async def test_the_phone_is_no_variable(home: House, write: Write) -> None:

@@ -15,7 +15,7 @@ _ASK_AGAIN_SECONDS = 30.0
 
 
 class ProviderRetention:
-    """Remembers the policies of the device, and asks for the one in force where nobody has looked lately.
+    """Remembers the policies of the device, and asks for the one in force if none was noted lately.
 
     Args:
         account: the provider.
@@ -29,7 +29,7 @@ class ProviderRetention:
         self._noted_seconds = self._unanswered_seconds = -math.inf
 
     def note(self, kept: timedelta | None) -> None:
-        """The device was looked at: messages are kept for so long (None: it has a policy that nobody knows)."""
+        """Note how long the device keeps messages now; None: it has a policy that is not known."""
         now = self._clock.now()
         self._noted_seconds = self._clock.monotonic()
         if self._seen and self._seen[-1][1] == kept:

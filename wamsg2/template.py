@@ -82,4 +82,4 @@ def render(text: str, values: Mapping[str, str]) -> str:
 
 
 def _too_long(length: int) -> TemplateError:
-    return TemplateError(f"the text has {length} characters, {TEXT_LIMIT_CHARACTERS} at the most")
+    return TemplateError(f"the text has {length} characters; the limit is {TEXT_LIMIT_CHARACTERS}")

@@ -79,7 +79,7 @@ def test_a_restore_asks(wamsg2: CommandLine) -> None:
     wamsg2.campaign(ANA)
     wamsg2("backup", "b.db")
     content = wamsg2.database.read_bytes()
-    nobody = "nobody is there to answer: --yes goes ahead without asking"
+    nobody = "no terminal to ask on: pass --yes to go ahead without asking"
     for answer, reason in (("n\n", "stopped"), ("", nobody)):
         said = wamsg2("restore", "b.db", code=1, types=answer)
         assert f"Put b.db in place of {wamsg2.database}?" in said.out

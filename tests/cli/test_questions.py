@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import ANA, BRUNO, CommandLine
 from tests.cli.test_commands import doubted
 
-UNANSWERED = "wamsg2: nobody is there to answer: --yes goes ahead without asking\n"
+UNANSWERED = "wamsg2: no terminal to ask on: pass --yes to go ahead without asking\n"
 
 
 @pytest.fixture

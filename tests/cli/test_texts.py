@@ -75,7 +75,7 @@ def test_an_empty_file(wamsg2: CommandLine, content: bytes) -> None:
 def test_a_text_that_is_too_long_whatever_is_filled_in(wamsg2: CommandLine) -> None:
     content = b"{{name}}" + b"x" * 4097
     said = wamsg2("campaign", "create", "spring", "--message-1-file", "-", code=1, stdin=io.BytesIO(content))
-    assert said.err == "wamsg2: message 1: the text has 4097 characters, 4096 at the most\n"
+    assert said.err == "wamsg2: message 1: the text has 4097 characters; the limit is 4096\n"
 
 
 @pytest.mark.parametrize(

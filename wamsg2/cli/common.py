@@ -49,7 +49,10 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 class UnansweredError(WamsgError):
-    """A command asked, and nobody can answer; the message names the flag that does."""
+    """A command has no terminal to ask on; the message names the flag or argument that answers."""
+
+    def __init__(self, answer: str = "pass --yes to go ahead without asking") -> None:
+        super().__init__(f"no terminal to ask on: {answer}")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -62,14 +65,14 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if sys.stdin is None:  # it was closed when the process began
-        raise UnansweredError("nobody is there to answer: --yes goes ahead without asking")
+        raise UnansweredError
     try:
         answer = click.confirm(question)
     except click.Abort:
         if sys.stdin.isatty():
             raise
         click.echo()  # behind the question
-        raise UnansweredError("nobody is there to answer: --yes goes ahead without asking") from None
+        raise UnansweredError from None
     if not answer:
         raise click.Abort
 

@@ -74,7 +74,7 @@ async def decide(interaction_id: int, ruling: str | None) -> None:
     async with common.open_store(settings, must_exist=True) as store:
         if ruling is None:
             if sys.stdin is None or not sys.stdin.isatty():
-                raise common.UnansweredError("nobody is there to answer: name the decision, opt-out or reply")
+                raise common.UnansweredError("name the decision, opt-out or reply")
             words = await history.words_of(store.reader, interaction_id)
             click.echo(f"They wrote: {_printable(words or '')}")
             ruling = click.prompt("What is it", type=click.Choice(["opt-out", "reply"]))
